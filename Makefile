@@ -1,0 +1,54 @@
+# Each target makes the virtual environment that it needs under .venv/ and uses it
+# again until pyproject.toml changes. Needed beforehand: make, and Python 3.11 or newer
+# with its venv module. To choose another interpreter: make test PYTHON=python3.13
+
+PYTHON ?= python3
+# Further arguments for the target's own command: make test ARGS="-k vmap"
+ARGS ?=
+OUT ?= demo-output
+
+.PHONY: help demo test lint bench clean
+
+help:
+	@echo "make demo   train a character transformer and write $(OUT)/ (two minutes)"
+	@echo "make test   run the tests and the docstrings' examples"
+	@echo "make lint   check style, format and types"
+	@echo "make bench  time funcad beside autograd, PyTorch and JAX"
+	@echo "make clean  remove the environments, caches and the demo's output"
+	@echo
+	@echo "PYTHON=python3.13 chooses the interpreter, ARGS=... adds arguments."
+
+demo: .venv/demo/stamp
+	.venv/demo/bin/python -m funcad.examples.char_transformer \
+		--preset demo --out $(OUT) $(ARGS)
+
+# The workers share the cores, so each keeps to one BLAS thread.
+test: .venv/test/stamp
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MPLBACKEND=agg \
+		.venv/test/bin/python -m pytest -n logical --dist worksteal $(ARGS)
+
+lint: .venv/lint/stamp
+	.venv/lint/bin/ruff check .
+	.venv/lint/bin/ruff format --check .
+	.venv/lint/bin/mypy
+
+bench: .venv/bench/stamp
+	.venv/bench/bin/python bench/import_time.py --out bench/results/import_time.md
+	.venv/bench/bin/python bench/eager.py --out bench/results/eager.md $(ARGS)
+
+clean:
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache $(OUT)
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An environment holds the extra of its own name, but for the demo's.
+extra_demo := examples
+
+.venv/%/stamp: pyproject.toml
+	@echo "making .venv/$* (once; a minute or so)"
+	@rm -rf .venv/$*
+	@$(PYTHON) -m venv .venv/$* || { \
+		echo "make: $(PYTHON) cannot make a virtual environment: install its venv" \
+			"module (Debian: apt install python3-venv)" >&2; exit 1; }
+	@.venv/$*/bin/python -m pip install --quiet --disable-pip-version-check \
+		--editable '.[$(or $(extra_$*),$*)]'
+	@touch $@

@@ -1,0 +1,98 @@
+"""Composable function transforms for plain NumPy and CuPy code.
+
+A transform takes a Python function and returns one, so transforms compose in any order,
+on any pytree of arrays, on CPU or GPU:
+
+>>> import numpy as np
+>>> import funcad
+>>> loss = lambda w, x: np.sum(np.tanh(x @ w) ** 2)
+>>> w, x = np.array([1.0, -1.0]), np.arange(6.0).reshape(3, 2)
+>>> funcad.grad(loss)(w, x)
+array([-3.83820005, -5.75730008])
+>>> funcad.vmap(funcad.grad(loss), in_axes=(None, 0))(w, x).shape
+(3, 2)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from funcad import numpy, tree
+from funcad.core import errors
+from funcad.core.program import Program
+from funcad.flatten import Flatten, ravel_pytree
+from funcad.primitives.elementwise import stop_gradient as _stop_gradient
+from funcad.transforms.arguments import float0
+from funcad.transforms.batch import vmap
+from funcad.transforms.devices import device_put, devices
+from funcad.transforms.forward import jvp, linearize
+from funcad.transforms.jacobians import hessian, hvp, jacfwd, jacobian, jacrev
+from funcad.transforms.reverse import grad, linear_transpose, value_and_grad, vjp
+from funcad.transforms.stage import ShapeDtypeStruct, eval_shape, make_program
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Flatten",
+    "Program",
+    "ShapeDtypeStruct",
+    "device_put",
+    "devices",
+    "errors",
+    "eval_shape",
+    "float0",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
+    "jvp",
+    "linear_transpose",
+    "linearize",
+    "make_program",
+    "nn",
+    "numpy",
+    "optim",
+    "random",
+    "ravel_pytree",
+    "stop_gradient",
+    "testing",
+    "tree",
+    "value_and_grad",
+    "vjp",
+    "vmap",
+]
+
+
+def stop_gradient(x: Any) -> Any:
+    """A pytree whose derivative is taken to be zero.
+
+    Parameters
+    ----------
+    x : pytree of arrays
+        Values to hold constant.
+
+    Returns
+    -------
+    pytree of arrays
+        The same values.
+
+    Examples
+    --------
+    >>> import funcad
+    >>> float(funcad.grad(lambda x: x * funcad.stop_gradient(x))(3.0))
+    3.0
+    """
+    return tree.map(_stop_gradient, x)
+
+
+_ON_DEMAND = ("nn", "optim", "random", "testing")
+
+
+def __getattr__(name: str) -> Any:
+    # what models are built with is imported where it is first used
+    if name in _ON_DEMAND:
+        return importlib.import_module(f"funcad.{name}")
+    raise AttributeError(f"module 'funcad' has no attribute {name!r}")

@@ -1,0 +1,32 @@
+"""What funcad asks of an array library beyond NumPy's own protocols."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Backend:
+    """An array library; methods do what it spells differently from the others."""
+
+    name: str
+    namespace: Any
+
+    def from_host(self, x: Any) -> Any:
+        """Copy a NumPy array into this library's memory."""
+        raise NotImplementedError
+
+    def to_host(self, x: Any) -> Any:
+        """Copy an array of this library into a NumPy array."""
+        raise NotImplementedError
+
+    def add_at(self, x: Any, index: tuple[Any, ...], updates: Any) -> None:
+        """``x[index] += updates`` in place, adding up where an index repeats."""
+        raise NotImplementedError
+
+    def solve_triangular(self, a: Any, b: Any, lower: bool) -> Any:
+        """Solve ``a @ x = b`` for a stack of triangular matrices."""
+        raise NotImplementedError
+
+    def erf(self, x: Any) -> Any:
+        """Error function."""
+        raise NotImplementedError

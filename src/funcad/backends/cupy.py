@@ -1,0 +1,39 @@
+"""CuPy as a backend: arrays in a GPU's memory.  Imported only where CuPy is in use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cupy
+import cupyx
+
+from funcad.backends.base import Backend
+
+
+class CupyBackend(Backend):
+    """Arrays in a GPU's memory."""
+
+    name = "cupy"
+    namespace = cupy
+
+    def from_host(self, x: Any) -> Any:
+        return cupy.asarray(x)
+
+    def to_host(self, x: Any) -> Any:
+        return cupy.asnumpy(x)
+
+    def add_at(self, x: Any, index: tuple[Any, ...], updates: Any) -> None:
+        cupyx.scatter_add(x, index, updates)
+
+    def solve_triangular(self, a: Any, b: Any, lower: bool) -> Any:
+        from cupyx.scipy.linalg import solve_triangular
+
+        shape = cupy.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        a = cupy.broadcast_to(a, shape + a.shape[-2:])
+        b = cupy.broadcast_to(b, shape + b.shape[-2:])
+        return solve_triangular(a, b, lower=lower)
+
+    def erf(self, x: Any) -> Any:
+        from cupyx.scipy.special import erf
+
+        return erf(x)

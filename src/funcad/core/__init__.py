@@ -1,0 +1,1 @@
+"""What every transform stands on: tracers, ``bind``, programs, trees, errors."""

@@ -1,0 +1,141 @@
+"""Every error that funcad raises, and the user's own line that each one names.
+
+An error says in whole sentences what was wrong, with shapes and dtypes, and what to
+write instead; the class adds where: the innermost frame outside funcad and outside
+the array libraries.  Each class is also a subclass of the built-in error that a user
+of NumPy or JAX would catch.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_EXAMPLES = os.path.join(_PACKAGE, "examples") + os.sep
+_LIBRARIES = tuple(
+    f"{os.sep}site-packages{os.sep}{name}{os.sep}"
+    for name in ("numpy", "scipy", "cupy", "cupyx")
+)
+
+
+def is_user_file(filename: str) -> bool:
+    """Whether a file is the user's own, not funcad's or an array library's."""
+    if filename.startswith(_PACKAGE):
+        return filename.startswith(_EXAMPLES)
+    return not filename.startswith("<frozen") and not any(
+        library in filename for library in _LIBRARIES
+    )
+
+
+def user_line() -> tuple[str, int] | None:
+    """File and line number of the innermost frame that is the user's own code."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if is_user_file(frame.f_code.co_filename):
+            return frame.f_code.co_filename, frame.f_lineno
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def format_line(line: tuple[str, int] | None) -> str:
+    """``file:line: source``, or an empty string where there is no user frame."""
+    if line is None:
+        return ""
+    filename, number = line
+    source = linecache.getline(filename, number).strip()
+    return f"{filename}:{number}" + (f": {source}" if source else "")
+
+
+class FuncadError(Exception):
+    """Base class of funcad's errors; appends the user's own line to the message.
+
+    Parameters
+    ----------
+    message : str
+        What was wrong and what to write instead, in whole sentences.
+    line : tuple of (str, int), optional
+        File and line to name instead of the innermost user frame, for errors whose
+        cause lies elsewhere than where they are found.
+    """
+
+    def __init__(self, message: str, line: tuple[str, int] | None = None) -> None:
+        where = format_line(line or user_line())
+        super().__init__(f"{message}\n  at {where}" if where else message)
+
+
+class NonScalarOutputError(FuncadError, TypeError):
+    """``grad`` of a function whose output is not a real scalar."""
+
+
+class InputDtypeError(FuncadError, TypeError):
+    """A derivative with respect to an integer, boolean or otherwise unfit input."""
+
+
+class LeafTypeError(FuncadError, TypeError):
+    """A leaf of a pytree that is no array and no number."""
+
+
+class TreeStructureError(FuncadError, TypeError, ValueError):
+    """Two pytrees that should have the same structure and have not."""
+
+
+class RegistrationError(FuncadError, TypeError, ValueError):
+    """A class registered as a pytree node twice, or in a way that cannot work."""
+
+
+class TangentMismatchError(FuncadError, TypeError, ValueError):
+    """A tangent or cotangent whose structure, shape or dtype is not its primal's."""
+
+
+class BatchSizeError(FuncadError, ValueError):
+    """Inputs of ``vmap`` whose mapped axes have different sizes, or do not exist."""
+
+
+class ConcretizationError(FuncadError, TypeError):
+    """A tracer that has no concrete value was asked for one."""
+
+
+class DerivativeLossError(FuncadError, TypeError):
+    """A conversion of a tracer to a plain array, which would drop its derivative."""
+
+
+class MutationError(FuncadError, TypeError):
+    """An attempt to write into a traced array."""
+
+
+class EscapedTracerError(FuncadError, RuntimeError):
+    """A tracer used after the transform that made it has ended."""
+
+
+class MissingRuleError(FuncadError, NotImplementedError):
+    """A primitive that has no rule for the transform that met it."""
+
+
+class UnsupportedFunctionError(FuncadError, TypeError):
+    """A NumPy function that funcad cannot trace."""
+
+
+class UnsupportedArgumentError(FuncadError, TypeError):
+    """An argument of a NumPy function that cannot be honoured for a traced array."""
+
+
+class MixedBackendsError(FuncadError, TypeError):
+    """NumPy and CuPy arrays in one operation."""
+
+
+class DeviceError(FuncadError, RuntimeError):
+    """A device that was asked for and is not there."""
+
+
+class NonlinearError(FuncadError, TypeError):
+    """A function given to ``linear_transpose`` that is not linear."""
+
+
+class ArgumentError(FuncadError, ValueError):
+    """An argument outside of the values it may take: a rate, a probability, a size."""
+
+
+class RandomKeyError(FuncadError, TypeError):
+    """Something that is no random key where a key was expected."""

@@ -1,0 +1,260 @@
+"""Tracers, traces and ``bind``: how an operation finds the transform that handles it.
+
+A transform runs the user's function on *tracers*, stand-ins for arrays.  Every
+operation on them ends in :func:`bind`, which hands it to the trace of the highest
+level among its operands, or, where there is no tracer, to the array library.  The
+trace unwraps its own tracers, binds again on what was inside (which may be tracers of
+an outer transform), applies its rule and wraps the result.
+
+Levels come from one counter that only ever grows: a transform that starts inside
+another has the higher level, whichever thread it runs in, and an exception leaves no
+state behind that would have to be restored.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from funcad.backends import backend_of
+from funcad.core.errors import (
+    EscapedTracerError,
+    FuncadError,
+    MissingRuleError,
+    MixedBackendsError,
+    UnsupportedFunctionError,
+)
+
+Array = Any  # a NumPy or CuPy array, a scalar, or a tracer that stands for one
+Params = dict[str, Any]
+
+_levels = itertools.count(1)
+_PYTHON_SCALARS = (bool, int, float, complex)
+
+
+class ShapedArray(NamedTuple):
+    """Shape and dtype of a value that is not there (an *aval*)."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+
+
+def shape_of(x: Array) -> tuple[int, ...]:
+    """Shape of an array, tracer or Python scalar."""
+    try:
+        return x.shape  # type: ignore[no-any-return]
+    except AttributeError:
+        return np.shape(x)
+
+
+def dtype_of(x: Array) -> np.dtype[Any]:
+    """Dtype of an array, tracer or Python scalar (``float64`` for a Python float)."""
+    try:
+        return x.dtype  # type: ignore[no-any-return]
+    except AttributeError:
+        return np.result_type(x)
+
+
+def aval_of(x: Array) -> ShapedArray:
+    """Shape and dtype of a value, whatever holds it."""
+    return ShapedArray(shape_of(x), dtype_of(x))
+
+
+class Trace:
+    """One running transform: what it does with an operation on its tracers."""
+
+    __slots__ = ("alive", "level")
+
+    def __init__(self) -> None:
+        self.level = next(_levels)
+        self.alive = True
+
+    def process(
+        self, primitive: Primitive, args: Sequence[Array], params: Params
+    ) -> Any:
+        """Apply ``primitive`` to ``args``, at least one of which is this trace's."""
+        raise NotImplementedError
+
+
+class Tracer:
+    """A stand-in for an array inside a transform.
+
+    ``funcad.numpy`` installs the operators and methods of a NumPy array on this class.
+    """
+
+    __slots__ = ("_trace",)
+    _trace: Trace
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array that this tracer stands for."""
+        raise NotImplementedError
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the array that this tracer stands for."""
+        raise NotImplementedError
+
+    @property
+    def array_type(self) -> type:
+        """Type of the array underneath, which chooses where operations run."""
+        raise NotImplementedError
+
+    def concrete(self, purpose: str) -> Array:
+        """Value of the array, for control flow; raises where there is none."""
+        raise NotImplementedError
+
+
+class Primitive:
+    """One operation and all that is known of it.
+
+    Parameters
+    ----------
+    name : str
+        What programs print.
+    impl : callable
+        ``impl(*arrays, **params)``, on the arrays of any backend.
+    abstract : callable or None
+        ``abstract(*operands, **params) -> (shape, dtype)`` from operands' shapes and
+        dtypes alone (a list of such pairs where there are several results); ``None``
+        where the parameters ``shape`` and ``dtype`` say it already.
+    jvp : callable, optional
+        ``jvp(ans, primals, tangents, params)``, the tangent of the result; ``None``
+        stands for a zero tangent, given and returned.  Without it the operation has
+        derivative zero.
+    transpose : callable, optional
+        ``transpose(ct, args, params)``, a cotangent (or ``None``) for each operand;
+        operands in which the operation is to be transposed are ``Var``.
+    batch : callable, optional
+        ``batch(values, axes, params) -> (result, axis)``, where ``axes`` holds the
+        batch axis of each operand or ``None``.
+    multiple : bool
+        Whether the results come as a tuple.
+    """
+
+    __slots__ = (
+        "abstract",
+        "batch",
+        "family",
+        "impl",
+        "jvp",
+        "multiple",
+        "name",
+        "transpose",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        impl: Callable[..., Any],
+        abstract: Callable[..., Any] | None,
+        *,
+        jvp: Callable[..., Any] | None = None,
+        transpose: Callable[..., Any] | None = None,
+        batch: Callable[..., Any] | None = None,
+        multiple: bool = False,
+        family: str = "",
+    ) -> None:
+        self.name = name
+        self.impl = impl
+        self.abstract = abstract
+        self.jvp = jvp
+        self.transpose = transpose
+        self.batch = batch
+        self.multiple = multiple
+        self.family = family
+        registry[name] = self
+
+    def __call__(self, *args: Array, **params: Any) -> Any:
+        return bind(self, args, params)
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return registry.__getitem__, (self.name,)
+
+
+registry: dict[str, Primitive] = {}
+
+
+def bind(primitive: Primitive, args: Sequence[Array], params: Params) -> Any:
+    """Apply a primitive to arrays and tracers: the one door of every operation."""
+    top = None
+    level = 0
+    for arg in args:
+        if isinstance(arg, Tracer):
+            trace = arg._trace
+            if trace.level > level:
+                top = trace
+                level = trace.level
+    if top is None:
+        try:
+            return primitive.impl(*args, **params)
+        except Exception as error:
+            return recover(error, primitive, args, params)
+    if not top.alive:
+        raise_escaped(primitive.name)
+    return top.process(primitive, args, params)
+
+
+def recover(
+    error: Exception, primitive: Primitive, args: Sequence[Array], params: Params
+) -> Any:
+    """Second try of an implementation that failed, or the error explained.
+
+    NumPy's functions take Python numbers for arrays; an implementation that calls
+    methods of its operands needs them made into arrays first.
+    """
+    numbers = [type(a) in _PYTHON_SCALARS for a in args]
+    if isinstance(error, AttributeError) and any(numbers):
+        args = [np.asarray(a) if n else a for a, n in zip(args, numbers)]
+        return primitive.impl(*args, **params)
+    raise_explained(error, primitive.name, args)
+
+
+def raise_escaped(doing: str) -> NoReturn:
+    """Refuse a tracer whose transform has ended."""
+    raise EscapedTracerError(
+        f"{doing}: an operand is a tracer that escaped: the transform (grad, vmap, "
+        "...) that made it has already returned. It was probably stored in a global, "
+        "an attribute or a list. Return the value from the transformed function instead, "
+        "or store funcad.stop_gradient(x) or x.item()."
+    )
+
+
+def raise_explained(error: Exception, name: str, args: Sequence[Array]) -> NoReturn:
+    """Re-raise what an implementation raised, explained where funcad knows better."""
+    if isinstance(error, FuncadError):
+        raise error
+    arrays = [a for a in args if hasattr(a, "dtype") and not isinstance(a, np.generic)]
+    if len({backend_of(a).name for a in arrays}) > 1:
+        kinds = ", ".join(f"{backend_of(a).name} {aval_of(a)}" for a in arrays)
+        raise MixedBackendsError(
+            f"{name}: its operands are arrays of different libraries: {kinds}. Nothing "
+            "moves between host and device by itself: write "
+            'funcad.device_put(x, "gpu") or funcad.device_put(x, "cpu") on one of them.'
+        ) from error
+    if isinstance(error, (NotImplementedError, AttributeError)) and any(
+        backend_of(a).name != "numpy" for a in arrays
+    ):
+        raise UnsupportedFunctionError(
+            f"{name}: {backend_of(*arrays).name} cannot do this: {error}"
+        ) from error
+    raise error
+
+
+def raise_missing(primitive: Primitive, rule: str, transform: str) -> NoReturn:
+    """Refuse a primitive that has no rule for a transform."""
+    raise MissingRuleError(
+        f"{primitive.name} has no {rule} rule, so {transform} cannot go through it. "
+        f"Give the primitive a {rule} rule, or keep the call outside what is "
+        "transformed (funcad.stop_gradient on its operands where its derivative is "
+        "not wanted)."
+    )

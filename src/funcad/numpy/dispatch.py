@@ -1,0 +1,127 @@
+"""How NumPy's functions find funcad: tables from NumPy's own function objects.
+
+``np.tanh(tracer)`` arrives at :func:`call_ufunc`, ``np.sum(tracer)`` at
+:func:`call_function`; both look up what stands for the function on tracers.  Arrays
+without a tracer among them never come here: NumPy (or CuPy) computes with them itself.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from funcad.core.errors import UnsupportedArgumentError, UnsupportedFunctionError
+from funcad.core.tracing import Array, Primitive, Tracer, bind
+
+Function = Callable[..., Any]
+
+PRIMITIVES: dict[Any, Primitive] = {}
+"""Ufuncs that are primitives."""
+
+FUNCTIONS: dict[Any, Function] = {}
+"""NumPy's functions, and ufuncs that are compositions."""
+
+METHODS: dict[tuple[Any, str], Function] = {}
+"""``reduce`` and ``accumulate`` of ufuncs."""
+
+_accepted: dict[Any, frozenset[str]] = {}
+_KNOWN = (Tracer, np.ndarray, np.generic, bool, int, float, complex)
+
+
+def implements(*functions: Any) -> Callable[[Function], Function]:
+    """Declare what stands for these NumPy functions on tracers."""
+
+    def register(implementation: Function) -> Function:
+        names = frozenset(inspect.signature(implementation).parameters)
+        for function in functions:
+            FUNCTIONS[function] = implementation
+            _accepted[function] = names
+        return implementation
+
+    return register
+
+
+def refuse(name: str, **arguments: Any) -> None:
+    """Refuse arguments that were given and cannot be honoured on tracers."""
+    for argument, value in arguments.items():
+        if value is not None and value is not np._NoValue:  # type: ignore[attr-defined]
+            raise UnsupportedArgumentError(
+                f"{name} of a traced array does not take {argument}=. "
+                + _ADVICE.get(argument, "Leave it out.")
+            )
+
+
+_ADVICE = {
+    "out": "Use the value that it returns; traced arrays are not written into.",
+    "where": "Write np.where(condition, f(x), otherwise) instead, with a safe x where "
+    "the condition is false.",
+    "order": "Traced arrays have no memory order; leave it out.",
+    "casting": "Convert with x.astype(dtype) first.",
+    "dtype": "Convert with x.astype(dtype) first.",
+    "initial": "Combine with the initial value afterwards, as in "
+    "np.maximum(x.max(), initial).",
+}
+
+
+def call_ufunc(
+    tracer: Tracer, ufunc: Any, method: str, *inputs: Any, **kwargs: Any
+) -> Any:
+    """``Tracer.__array_ufunc__``."""
+    if method == "__call__":
+        primitive = PRIMITIVES.get(ufunc)
+        if primitive is not None and not kwargs:
+            for x in inputs:
+                if not isinstance(x, _KNOWN):
+                    inputs = tuple(as_operand(x) for x in inputs)
+            return bind(primitive, inputs, {})
+        if primitive is not None or ufunc in FUNCTIONS:
+            out = kwargs.get("out")
+            refuse(f"np.{ufunc.__name__}", **kwargs | {"out": out and out[0]})
+            inputs = tuple(as_operand(x) for x in inputs)
+            return (primitive or FUNCTIONS[ufunc])(*inputs)
+    function = METHODS.get((ufunc, method))
+    if function is None:
+        name = ufunc.__name__ + ("" if method == "__call__" else f".{method}")
+        raise unsupported(name)
+    return function(*inputs, **kwargs)
+
+
+def call_function(
+    tracer: Tracer, function: Any, types: Any, args: Any, kwargs: dict[str, Any]
+) -> Any:
+    """``Tracer.__array_function__``."""
+    implementation = FUNCTIONS.get(function)
+    if implementation is None:
+        raise unsupported(_name(function))
+    if kwargs and not kwargs.keys() <= _accepted[function]:
+        for name in kwargs.keys() - _accepted[function]:
+            refuse(_name(function), **{name: kwargs[name]})
+        kwargs = {k: v for k, v in kwargs.items() if k in _accepted[function]}
+    return implementation(*args, **kwargs)
+
+
+def unsupported(name: str) -> UnsupportedFunctionError:
+    """The error for a function that cannot be traced."""
+    name = name if name.startswith("np.") else f"np.{name}"
+    return UnsupportedFunctionError(
+        f"{name} cannot be traced by funcad. Compose it from functions that can "
+        "(dir(funcad.numpy) lists them), or call it on plain arrays, outside of what "
+        "is transformed or on funcad.stop_gradient(x)."
+    )
+
+
+def _name(function: Any) -> str:
+    module = getattr(function, "__module__", None) or "numpy"
+    return f"{module.replace('numpy', 'np', 1)}.{function.__name__}"
+
+
+def as_operand(x: Any) -> Array:
+    """An operand that is not an array yet, as one; lists may hold tracers."""
+    if isinstance(x, _KNOWN) or hasattr(x, "__array_function__"):
+        return x
+    if isinstance(x, (list, tuple)):
+        return FUNCTIONS[np.stack]([as_operand(v) for v in x]) if x else np.array(x)
+    return np.asarray(x)

@@ -1,0 +1,340 @@
+"""Indexing as NumPy spells it, and updates that return a new array."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from funcad.backends import namespace
+from funcad.core.errors import ConcretizationError, MutationError
+from funcad.core.tracing import Array, ShapedArray, Tracer, bind, dtype_of, shape_of
+from funcad.numpy.dispatch import as_operand, implements
+from funcad.numpy.reductions import axis_of
+from funcad.primitives import indexing as p
+from funcad.primitives.elementwise import maximum, minimum, multiply, select
+from funcad.primitives.shape import Shape, convert, reshape, transpose
+
+_BASIC = (int, slice, type(None), type(Ellipsis))
+
+
+def getitem(x: Array, key: Any) -> Array:
+    """``x[key]`` for every index that NumPy knows."""
+    if type(key) is not tuple:
+        key = (key,)
+    for part in key:
+        if type(part) not in _BASIC:
+            break
+    else:
+        _check_integers(x, key)
+        return bind(p.index, (x,), {"template": key})
+    selection = Selection(x, key)
+    return selection.read(x)
+
+
+def _check_integers(x: Array, key: tuple[Any, ...]) -> None:
+    """Raise NumPy's own error for an index that does not fit."""
+    np.broadcast_to(_NOTHING, x.shape)[key]
+
+
+_NOTHING = np.empty(())
+
+
+class Selection:
+    """A NumPy index with arrays in it, as a basic index and then a gather.
+
+    ``x[key]`` is: ``basic`` index, the indexed axes to the front, ``gather``, and the
+    gathered axes to where NumPy puts them.
+    """
+
+    def __init__(self, x: Array, key: tuple[Any, ...]) -> None:
+        key = _plain(key, x)
+        used = sum(part is not None and part is not Ellipsis for part in key)
+        rank = len(x.shape)
+        if used > rank:
+            raise IndexError(
+                f"too many indices for array: array is {rank}-dimensional, but {used} "
+                "were indexed"
+            )
+        if not any(part is Ellipsis for part in key):
+            key = (*key, Ellipsis)
+        basic: list[Any] = []
+        arrays: list[Array] = []
+        places: list[int] = []
+        for part in key:
+            if part is Ellipsis:
+                basic.extend([slice(None)] * (rank - used))
+            elif part is None or isinstance(part, slice):
+                basic.append(part)
+            else:
+                arrays.append(part)
+                places.append(len(basic))
+                basic.append(slice(None))
+        self.basic = tuple(basic)
+        self.arrays = arrays
+        self.places = places
+        adjacent = not places or places[-1] - places[0] + 1 == len(places)
+        self.landing = places[0] if adjacent and places else 0
+        self.shape = np.broadcast_to(_NOTHING, x.shape)[self.basic].shape
+        self._check_bounds()
+
+    def _check_bounds(self) -> None:
+        for axis, i in zip(self.places, self.arrays, strict=True):
+            n = self.shape[axis]
+            if not isinstance(i, Tracer) and namespace(i) is np and np.size(i):
+                low, high = np.min(i), np.max(i)
+                if low < -n or high >= n:
+                    raise IndexError(
+                        f"index {low if low < -n else high} is out of bounds for axis "
+                        f"{axis} with size {n}"
+                    )
+
+    @property
+    def order(self) -> Shape:
+        """Axes after the basic index, the gathered ones first."""
+        rest = [i for i in range(len(self.shape)) if i not in self.places]
+        return (*self.places, *rest)
+
+    def read(self, x: Array) -> Array:
+        """The entries of ``x``."""
+        if any(part != slice(None) for part in self.basic):
+            x = bind(p.index, (x,), {"template": self.basic})
+        if not self.arrays:
+            return x
+        if self.order != tuple(range(len(self.shape))):
+            x = transpose(x, axes=self.order)
+        out = bind(p.gather, (x, *self.arrays), {})
+        rank = len(out.shape) - len(self.shape) + len(self.arrays)
+        if self.landing == 0 or rank == 0:
+            return out
+        rest = range(rank, len(out.shape))
+        front = rest[: self.landing]
+        back = rest[self.landing :]
+        return transpose(out, axes=(*front, *range(rank), *back))
+
+
+def _plain(key: tuple[Any, ...], x: Array) -> tuple[Any, ...]:
+    """Lists become arrays, masks the positions where they hold."""
+    out: list[Any] = []
+    for part in key:
+        if type(part) in _BASIC or isinstance(part, slice):
+            if isinstance(part, int):
+                part = np.asarray(part)
+            out.append(part)
+            continue
+        if isinstance(part, (list, tuple)):
+            part = as_operand(part) if len(part) else np.empty(0, np.intp)
+        if isinstance(part, np.integer):
+            part = np.asarray(part)
+        if isinstance(part, (bool, np.bool_)):
+            part = np.asarray(part)
+        if not hasattr(part, "dtype"):
+            part = np.asarray(operator.index(part))
+        kind = dtype_of(part).kind
+        if kind == "b":
+            out.extend(_positions(part))
+        elif kind in "ui":
+            out.append(part)
+        else:
+            raise IndexError(
+                "arrays used as indices must be of integer (or boolean) type, not "
+                f"{ShapedArray(shape_of(part), dtype_of(part))}"
+            )
+    xp = namespace(x)
+    return tuple(
+        [
+            xp.asarray(part) if type(part) is np.ndarray and xp is not np else part
+            for part in out
+        ]
+    )
+
+
+def _positions(mask: Array) -> tuple[Array, ...]:
+    if isinstance(mask, Tracer):
+        raise ConcretizationError(
+            "indexing with a traced boolean mask, "
+            f"{ShapedArray(mask.shape, mask.dtype)}: how many entries it selects is "
+            "not known inside vmap or while a function is staged. Write "
+            "np.where(mask, x, 0) and reduce over all entries instead."
+        )
+    if mask.ndim == 0:
+        raise IndexError("a boolean scalar cannot index a traced array")
+    return tuple(mask.nonzero())
+
+
+@implements(np.take_along_axis)
+def take_along_axis(arr: Array, indices: Array, axis: int | None = -1) -> Array:
+    if axis is None:
+        arr, axis = np.ravel(arr), 0
+    axis = axis_of(axis, len(arr.shape))
+    if len(shape_of(indices)) != len(arr.shape):
+        raise ValueError("`indices` and `arr` must have the same number of dimensions")
+    shape = list(np.broadcast_shapes(_but(arr, axis), _but(indices, axis)))
+    shape[axis] = arr.shape[axis]
+    arr = np.broadcast_to(arr, tuple(shape))
+    shape[axis] = shape_of(indices)[axis]
+    return p.take_along(arr, np.broadcast_to(indices, tuple(shape)), axis)
+
+
+def _but(x: Array, axis: int) -> Shape:
+    shape = shape_of(x)
+    return (*shape[:axis], 1, *shape[axis + 1 :])
+
+
+# ---------------------------------------------------------------------------- updates
+
+
+def setitem(x: Tracer, key: Any, value: Any) -> None:
+    """Refuse ``x[key] = value``: traced values are never written into."""
+    raise MutationError(
+        f"a traced array, {ShapedArray(x.shape, x.dtype)}, cannot be written into: "
+        "x[i] = v would change a value that derivatives still need. Write "
+        "x = fnp.at(x)[i].set(v) with import funcad.numpy as fnp (and .add, .multiply, "
+        ".min, .max for x[i] += v and so on)."
+    )
+
+
+class at:
+    """Updates of entries that return a new array.
+
+    ``at(x)[i].set(v)`` is what ``x[i] = v`` would make of a copy of ``x``; where an
+    index repeats, ``set`` keeps the last value and ``add``, ``multiply``, ``min`` and
+    ``max`` use all of them.
+
+    Parameters
+    ----------
+    x : array
+        The array to start from, which stays as it is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import funcad.numpy as fnp
+    >>> fnp.at(np.zeros(3))[np.array([0, 0, 2])].add(1.0)
+    array([2., 0., 1.])
+    >>> fnp.at(np.zeros(3))[1:].set(np.array([5.0, 6.0]))
+    array([0., 5., 6.])
+    """
+
+    __slots__ = ("_x",)
+
+    def __init__(self, x: Array) -> None:
+        self._x = x if hasattr(x, "dtype") else np.asarray(x)
+
+    def __getitem__(self, key: Any) -> _Entries:
+        return _Entries(self._x, key)
+
+
+class _Entries:
+    """Entries of an array that are to be updated."""
+
+    __slots__ = ("_key", "_x")
+
+    def __init__(self, x: Array, key: Any) -> None:
+        self._x = x
+        self._key = key if type(key) is tuple else (key,)
+
+    def get(self) -> Array:
+        """The entries themselves."""
+        return getitem(self._x, self._key)
+
+    def set(self, values: Any) -> Array:
+        """Entries replaced by ``values``."""
+        return self._update(lambda old, new: new, values, last_only=True)
+
+    def add(self, values: Any) -> Array:
+        """``values`` added to the entries, once for each time that an index occurs."""
+        x = self._x
+        selection = Selection(x, self._key)
+        values = self._broadcast(selection, values)
+        lead = tuple([selection.shape[i] for i in selection.order])
+        if selection.arrays:
+            updates = self._gathered_first(selection, values)
+            total = p.scatter_sum(updates, *selection.arrays, shape=lead)
+            total = transpose(total, axes=_inverse(selection.order))
+        else:
+            total = values
+        if any(part != slice(None) for part in selection.basic):
+            total = p.embed(total, shape=x.shape, template=selection.basic)
+        return x + total
+
+    def multiply(self, values: Any) -> Array:
+        """Entries multiplied by ``values``."""
+        return self._update(multiply, values)
+
+    def min(self, values: Any) -> Array:
+        """The lesser of entries and ``values``."""
+        return self._update(minimum, values)
+
+    def max(self, values: Any) -> Array:
+        """The greater of entries and ``values``."""
+        return self._update(maximum, values)
+
+    def _broadcast(self, selection: Selection, values: Any) -> Array:
+        values = as_operand(values)
+        if not hasattr(values, "dtype"):
+            values = namespace(self._x).asarray(values)
+        target = (
+            selection.read(np.broadcast_to(_NOTHING, self._x.shape))
+            if all(not isinstance(a, Tracer) for a in selection.arrays)
+            and namespace(self._x) is np
+            else selection.read(self._x)
+        )
+        if np.result_type(values.dtype, self._x.dtype) != self._x.dtype and (
+            values.dtype.kind in "fc"
+            and self._x.dtype.kind not in "fc"
+            or values.dtype.kind == "c"
+        ):
+            raise TypeError(
+                f"at(x)[...] keeps the dtype of x, {self._x.dtype}, which cannot hold "
+                f"values of {values.dtype}. Write x.astype({values.dtype}) first."
+            )
+        values = convert(values, dtype=self._x.dtype)
+        return np.broadcast_to(values, target.shape)
+
+    def _gathered_first(self, selection: Selection, values: Array) -> Array:
+        """Updates with the axes of the index arrays in front, as gather has them."""
+        rank = len(values.shape) - len(selection.shape) + len(selection.arrays)
+        first = selection.landing
+        axes = range(len(values.shape))
+        gathered = axes[first : first + rank]
+        rest = [a for a in axes if a not in gathered]
+        return transpose(values, axes=(*gathered, *rest))
+
+    def _update(
+        self,
+        combine: Callable[[Array, Array], Array],
+        values: Any,
+        last_only: bool = False,
+    ) -> Array:
+        x = self._x
+        positions = np.arange(int(np.prod(x.shape))).reshape(x.shape)
+        positions = getitem(namespace(x).asarray(positions), self._key)
+        selection = Selection(x, self._key)
+        values = np.ravel(self._broadcast(selection, values))
+        flat = np.ravel(positions)
+        size = int(np.prod(x.shape))
+        x = reshape(x, shape=(size,))
+        if size and values.shape[0]:
+            turns = [-1] if last_only else range(_most_repeats(flat))
+            for turn in turns:
+                owner = p.owners(flat, shape=(size,), turn=turn)
+                new = p.gather(values, owner)
+                x = select(owner >= 0, combine(x, new), x)
+        return reshape(x, shape=self._x.shape)
+
+
+def _most_repeats(flat: Array) -> int:
+    """How often the commonest index occurs; all of them, where that is not known."""
+    if isinstance(flat, Tracer):
+        return int(flat.shape[0])
+    return int(np.unique(flat, return_counts=True)[1].max())
+
+
+def _inverse(order: Shape) -> Shape:
+    inverse = [0] * len(order)
+    for i, a in enumerate(order):
+        inverse[a] = i
+    return tuple(inverse)

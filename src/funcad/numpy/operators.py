@@ -1,0 +1,234 @@
+"""The operators, methods and attributes of a NumPy array, installed on tracers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from funcad.core.errors import DerivativeLossError
+from funcad.core.tracing import Array, Primitive, ShapedArray, Tracer, bind
+from funcad.numpy import indexing, products, reductions, shaping
+from funcad.numpy.dispatch import (
+    as_operand,
+    call_function,
+    call_ufunc,
+    unsupported,
+)
+from funcad.primitives import elementwise as p
+from funcad.primitives.shape import convert
+
+_OPERANDS = (Tracer, np.ndarray, np.generic, bool, int, float, complex)
+
+
+def _binary(primitive: Primitive) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    def forward(self: Tracer, other: Any) -> Any:
+        if not isinstance(other, _OPERANDS):
+            if getattr(other, "__array_ufunc__", other) is None:
+                return NotImplemented
+            other = as_operand(other)
+        return bind(primitive, (self, other), {})
+
+    def reflected(self: Tracer, other: Any) -> Any:
+        if not isinstance(other, _OPERANDS):
+            other = as_operand(other)
+        return bind(primitive, (other, self), {})
+
+    return forward, reflected
+
+
+def _unary(primitive: Primitive) -> Callable[..., Any]:
+    return lambda self: bind(primitive, (self,), {})
+
+
+_BINARY = {
+    "add": p.add,
+    "sub": p.subtract,
+    "mul": p.multiply,
+    "truediv": p.divide,
+    "floordiv": p.floor_divide,
+    "mod": p.remainder,
+    "pow": p.power,
+    "and": p.bitwise_and,
+    "or": p.bitwise_or,
+    "xor": p.bitwise_xor,
+    "lshift": p.left_shift,
+    "rshift": p.right_shift,
+}
+_COMPARISONS = {
+    "eq": p.equal,
+    "ne": p.not_equal,
+    "lt": p.less,
+    "le": p.less_equal,
+    "gt": p.greater,
+    "ge": p.greater_equal,
+}
+_UNARY = {"neg": p.negative, "pos": p.positive, "abs": p.absolute, "invert": p.invert}
+
+
+def _iterate(self: Tracer) -> Iterator[Array]:
+    if not self.shape:
+        raise TypeError("iteration over a 0-d array")
+    return iter(shaping.unstack(self))
+
+
+def _length(self: Tracer) -> int:
+    if not self.shape:
+        raise TypeError("len() of unsized object")
+    return self.shape[0]
+
+
+def _array(self: Tracer, dtype: Any = None, copy: Any = None) -> Any:
+    raise DerivativeLossError(
+        f"np.asarray (or np.array) of a traced array, "
+        f"{ShapedArray(self.shape, self.dtype)}, would lose its derivative. Write "
+        "np.stack([x, y]) or fnp.array([x, y]) (import funcad.numpy as fnp) instead of "
+        "np.array([x, y]), leave np.asarray(x) out, and use funcad.stop_gradient(x) "
+        "where the plain value is wanted. A function that is not NumPy's cannot be "
+        "traced: compose it from NumPy's."
+    )
+
+
+class _CudaInterface:
+    """CuPy's functions that do not look for an override ask for this attribute."""
+
+    def __get__(self, tracer: Any, owner: Any) -> Any:
+        if tracer is None:
+            return self
+        raise DerivativeLossError(
+            "a CuPy function was called on a traced array. Call NumPy's function of "
+            "the same name: np.sum(x) instead of cupy.sum(x) stays on the GPU if x is "
+            "there."
+        )
+
+
+def _cupy_kernel(self: Tracer, kernel: Any, *args: Any, **kwargs: Any) -> Any:
+    """CuPy's own override hook, by which ``cupy.sin(tracer)`` arrives."""
+    name = kernel.name.removeprefix("cupy_")
+    ufunc = getattr(np, name, None)
+    if not isinstance(ufunc, np.ufunc):
+        raise unsupported(f"cupy.{name}")
+    return call_ufunc(self, ufunc, "__call__", *args, **kwargs)
+
+
+def _concrete(kind: Callable[[Any], Any], what: str) -> Callable[[Tracer], Any]:
+    return lambda self: kind(self.concrete(what))
+
+
+def _index(self: Tracer) -> int:
+    return self.concrete("the use as an index").__index__()  # type: ignore[no-any-return]
+
+
+def _item(self: Tracer, *args: int) -> Any:
+    value = indexing.getitem(self, args) if args else self
+    value = value.concrete("item()") if isinstance(value, Tracer) else value
+    return value.item() if hasattr(value, "item") else value
+
+
+def _tolist(self: Tracer) -> Any:
+    value = self.concrete("tolist()")
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _repr(self: Tracer) -> str:
+    kind = type(self).__name__
+    inner = getattr(self, "primal", getattr(self, "value", None))
+    text = f"{kind}({ShapedArray(self.shape, self.dtype)}"
+    return text + (f", {inner!r})" if inner is not None else ")")
+
+
+def _reshape(self: Tracer, *shape: Any, order: str = "C") -> Array:
+    return shaping.reshape(self, shape[0] if len(shape) == 1 else shape, order)
+
+
+def _transpose(self: Tracer, *axes: Any) -> Array:
+    if len(axes) == 1 and (axes[0] is None or not isinstance(axes[0], int)):
+        (axes,) = axes
+    return shaping.transpose(self, axes or None)
+
+
+def _astype(self: Tracer, dtype: Any, *args: Any, **kwargs: Any) -> Array:
+    return convert(self, dtype=np.dtype(dtype))
+
+
+def _namespace(self: Tracer, *, api_version: str | None = None) -> Any:
+    import funcad.numpy
+
+    return funcad.numpy
+
+
+_METHODS: dict[str, Any] = {
+    "__array_ufunc__": call_ufunc,
+    "__array_function__": call_function,
+    "__array__": _array,
+    "__array_namespace__": _namespace,
+    "__cupy_override_elementwise_kernel__": _cupy_kernel,
+    "__cuda_array_interface__": _CudaInterface(),
+    "__getitem__": indexing.getitem,
+    "__setitem__": indexing.setitem,
+    "__iter__": _iterate,
+    "__len__": _length,
+    "__bool__": _concrete(bool, "the truth value (in if, while, and, or, not)"),
+    "__float__": _concrete(float, "float()"),
+    "__int__": _concrete(int, "int()"),
+    "__complex__": _concrete(complex, "complex()"),
+    "__index__": _index,
+    "__format__": lambda self, spec: format(
+        self.concrete("formatting") if spec else repr(self), spec
+    ),
+    "__repr__": _repr,
+    "__hash__": None,
+    "__copy__": lambda self: self,
+    "__deepcopy__": lambda self, memo: self,
+    "__matmul__": lambda self, other: products.matmul(self, as_operand(other)),
+    "__rmatmul__": lambda self, other: products.matmul(as_operand(other), self),
+    "__divmod__": lambda self, other: (self // other, self % other),
+    "__rdivmod__": lambda self, other: (other // self, other % self),
+    "__round__": lambda self, n=0: np.round(self, n),
+    "ndim": property(lambda self: len(self.shape)),
+    "size": property(lambda self: math.prod(self.shape)),
+    "itemsize": property(lambda self: self.dtype.itemsize),
+    "nbytes": property(lambda self: self.size * self.dtype.itemsize),
+    "T": property(shaping.transpose),
+    "mT": property(shaping.matrix_transpose),
+    "real": property(np.real),
+    "imag": property(np.imag),
+    "item": _item,
+    "tolist": _tolist,
+    "reshape": _reshape,
+    "transpose": _transpose,
+    "astype": _astype,
+    "flatten": shaping.ravel,
+    "ravel": shaping.ravel,
+    "copy": shaping.copy,
+    "conj": _unary(p.conjugate),
+    "conjugate": _unary(p.conjugate),
+    "dot": products.dot,
+    "clip": np.clip,
+    "round": np.round,
+    "take": shaping.take,
+    "repeat": shaping.repeat,
+    "squeeze": shaping.squeeze,
+    "swapaxes": shaping.swapaxes,
+    "diagonal": shaping.diagonal,
+    "trace": shaping.trace,
+}
+_METHODS |= {
+    name: getattr(reductions, name)
+    for name in (
+        *("sum", "prod", "max", "min", "mean", "var", "std", "any", "all", "argmax"),
+        *("argmin", "cumsum", "cumprod", "argsort"),
+    )
+}
+for _name, _primitive in _BINARY.items():
+    _forward, _reflected = _binary(_primitive)
+    _METHODS |= {f"__{_name}__": _forward, f"__r{_name}__": _reflected}
+for _name, _primitive in _COMPARISONS.items():
+    _METHODS[f"__{_name}__"] = _binary(_primitive)[0]
+for _name, _primitive in _UNARY.items():
+    _METHODS[f"__{_name}__"] = _unary(_primitive)
+
+for _name, _method in _METHODS.items():
+    setattr(Tracer, _name, _method)

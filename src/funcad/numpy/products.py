@@ -1,0 +1,342 @@
+"""Products of arrays, all of them compositions of ``matmul``, and linear algebra."""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+from funcad.core.tracing import Array, dtype_of, shape_of
+from funcad.numpy.dispatch import as_operand, implements, refuse
+from funcad.numpy.reductions import axes_of, vector_norm_2
+from funcad.numpy.shaping import diagonal, matrix_transpose
+from funcad.primitives import linalg as p
+from funcad.primitives.contraction import matmul as _matmul
+from funcad.primitives.elementwise import absolute, conjugate, multiply
+from funcad.primitives.shape import convert, reduce_sum, reshape, transpose
+
+
+@implements(np.matmul, np.linalg.matmul)
+def matmul(x1: Array, x2: Array, /) -> Array:
+    a, b = shape_of(x1), shape_of(x2)
+    if len(a) > 1 and len(b) > 1:
+        _check_inner("matmul", a, b, a[-1], b[-2])
+        return _matmul(x1, x2)
+    if not a or not b:
+        raise ValueError(
+            f"matmul: operands of shapes {a} and {b}; a scalar is multiplied with *"
+        )
+    _check_inner("matmul", a, b, a[-1], b[max(-2, -len(b))])
+    if len(a) == 1:
+        x1 = reshape(x1, shape=(1, *a))
+    if len(b) == 1:
+        x2 = reshape(x2, shape=(*b, 1))
+    out = _matmul(x1, x2)
+    *lead, rows, columns = out.shape
+    kept = ([rows] if len(a) > 1 else []) + ([columns] if len(b) > 1 else [])
+    return reshape(out, shape=(*lead, *kept))
+
+
+def _check_inner(name: str, a: Any, b: Any, m: int, n: int) -> None:
+    if m != n:
+        raise ValueError(
+            f"{name}: shapes {a} and {b} do not fit: the sizes {m} and {n} that are "
+            "summed over differ"
+        )
+
+
+@implements(np.dot)
+def dot(a: Array, b: Array, out: Any = None) -> Array:
+    refuse("np.dot", out=out)
+    a, b = as_operand(a), as_operand(b)
+    x, y = shape_of(a), shape_of(b)
+    if not x or not y:
+        return multiply(a, b)
+    if len(y) <= 2:
+        return matmul(a, b)
+    return tensordot(a, b, ((-1,), (-2,)))
+
+
+@implements(np.vdot)
+def vdot(a: Array, b: Array, /) -> Array:
+    a, b = np.ravel(as_operand(a)), np.ravel(as_operand(b))
+    return matmul(conjugate(a) if dtype_of(a).kind == "c" else a, b)
+
+
+@implements(np.inner)
+def inner(a: Array, b: Array, /) -> Array:
+    if not shape_of(a) or not shape_of(b):
+        return multiply(a, b)
+    return tensordot(a, b, ((-1,), (-1,)))
+
+
+@implements(np.outer)
+def outer(a: Array, b: Array, out: Any = None) -> Array:
+    refuse("np.outer", out=out)
+    a, b = np.ravel(as_operand(a)), np.ravel(as_operand(b))
+    return multiply(np.reshape(a, (-1, 1)), b)
+
+
+@implements(np.vecdot, np.linalg.vecdot)
+def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
+    if dtype_of(x1).kind == "c":
+        x1 = conjugate(x1)
+    return np.sum(multiply(x1, x2), axis=axis)
+
+
+@implements(np.tensordot, np.linalg.tensordot)
+def tensordot(a: Array, b: Array, axes: Any = 2) -> Array:
+    a, b = as_operand(a), as_operand(b)
+    x, y = shape_of(a), shape_of(b)
+    if isinstance(axes, (int, np.integer)):
+        left: Any = tuple(range(len(x) - axes, len(x)))
+        right: Any = tuple(range(axes))
+    else:
+        left, right = axes
+    left, right = axes_of(left, len(x)), axes_of(right, len(y))
+    if [x[i] for i in left] != [y[j] for j in right]:
+        raise ValueError(
+            f"tensordot: shape-mismatch for sum: axes {left} of {x} and {right} of {y}"
+        )
+    rows = tuple(i for i in range(len(x)) if i not in left)
+    columns = tuple(j for j in range(len(y)) if j not in right)
+    inner_size = math.prod(x[i] for i in left)
+    lead, trail = [x[i] for i in rows], [y[j] for j in columns]
+    a = reshape(transpose(a, axes=(*rows, *left)), shape=(math.prod(lead), inner_size))
+    b = reshape(
+        transpose(b, axes=(*right, *columns)), shape=(inner_size, math.prod(trail))
+    )
+    return reshape(_matmul(a, b), shape=(*lead, *trail))
+
+
+# ---------------------------------------------------------------------------- einsum
+
+
+@implements(np.einsum)
+def einsum(
+    *operands: Any, out: Any = None, optimize: Any = True, **kwargs: Any
+) -> Array:
+    refuse("np.einsum", out=out, **kwargs)
+    subscripts, arrays = _einsum_arguments(operands)
+    shapes = tuple([shape_of(x) for x in arrays])
+    terms, result, path = _einsum_plan(subscripts, shapes)
+    pending = list(zip(arrays, terms, strict=True))
+    for step in path:
+        chosen = [pending.pop(i) for i in sorted(step, reverse=True)]
+        kept = set(result).union(*(term for _, term in pending))
+        merged = _sum_lone(*chosen[0], kept.union(*(t for _, t in chosen[1:])))
+        for other in chosen[1:]:
+            merged = _contract(*merged, *_sum_lone(*other, kept | set(merged[1])), kept)
+        pending.append(_sum_lone(*merged, kept))
+    ((x, term),) = pending
+    return transpose(x, axes=tuple([term.index(c) for c in result]))
+
+
+def _einsum_arguments(operands: Any) -> tuple[str, list[Array]]:
+    if isinstance(operands[0], str):
+        return operands[0].replace(" ", ""), [as_operand(x) for x in operands[1:]]
+    # the interleaved form: einsum(a, [0, 1], b, [1, 2], [0, 2])
+    arrays = [as_operand(x) for x in operands[: len(operands) // 2 * 2 : 2]]
+    lists = operands[1 : len(operands) // 2 * 2 : 2]
+
+    def letters(numbers: Any) -> str:
+        return "".join("..." if n is Ellipsis else _letter(n) for n in numbers)
+
+    subscripts = ",".join(map(letters, lists))
+    if len(operands) % 2:
+        subscripts += "->" + letters(operands[-1])
+    return subscripts, arrays
+
+
+def _letter(n: int) -> str:
+    n = operator.index(n)
+    return chr(ord("a") + n) if n < 26 else chr(ord("A") + n - 26)
+
+
+@functools.lru_cache(maxsize=1024)
+def _einsum_plan(
+    subscripts: str, shapes: tuple[tuple[int, ...], ...]
+) -> tuple[tuple[str, ...], str, tuple[tuple[int, ...], ...]]:
+    """Subscripts spelled out, and the order of pairwise contractions.
+
+    NumPy checks the arguments and chooses the order: its own errors are raised here.
+    """
+    specimens = [np.broadcast_to(0.0, shape) for shape in shapes]
+    path, _ = np.einsum_path(subscripts, *specimens, optimize="greedy")
+    inputs, arrow, result = subscripts.partition("->")
+    terms = inputs.split(",")
+    spare = [c for c in map(chr, range(0x3B1, 0x3B1 + 40)) if c not in subscripts]
+    widths = [
+        len(shape) - len(term.replace("...", "")) if "..." in term else 0
+        for term, shape in zip(terms, shapes, strict=True)
+    ]
+    dots = "".join(spare[: max(widths)])
+    full = tuple(
+        term.replace("...", dots[len(dots) - width :])
+        for term, width in zip(terms, widths, strict=True)
+    )
+    if arrow:
+        result = result.replace("...", dots)
+    else:
+        joined = "".join(full)
+        once = sorted(c for c in set(joined) if joined.count(c) == 1 and c not in dots)
+        result = dots + "".join(once)
+    return full, result, tuple(tuple(step) for step in path[1:])
+
+
+def _sum_lone(x: Array, term: str, kept: set[str]) -> tuple[Array, str]:
+    """Take diagonals of repeated subscripts and sum those that nobody else needs."""
+    for c in dict.fromkeys(term):
+        while term.count(c) > 1:
+            i = term.index(c)
+            j = term.index(c, i + 1)
+            x = diagonal(x, 0, i, j)
+            term = term[:i] + term[i + 1 : j] + term[j + 1 :] + c
+    lone = tuple(i for i, c in enumerate(term) if c not in kept)
+    if lone:
+        x = reduce_sum(x, axis=lone, keepdims=False)
+        term = "".join(c for c in term if c in kept)
+    return x, term
+
+
+def _contract(x: Array, a: str, y: Array, b: str, kept: set[str]) -> tuple[Array, str]:
+    """Contract two operands by one stack of matrix products."""
+    shared = [c for c in a if c in b]
+    stack = "".join(c for c in shared if c in kept)
+    inner_ = "".join(c for c in shared if c not in kept)
+    rows = "".join(c for c in a if c not in b)
+    columns = "".join(c for c in b if c not in a)
+    if not inner_:
+        left = _arranged(x, a, stack + rows, len(columns))
+        right = _arranged(y, b, stack + columns, 0, len(stack), len(rows))
+        return multiply(left, right), stack + rows + columns
+    size = dict(zip(a, x.shape, strict=True))
+    for c, n in zip(b, y.shape, strict=True):
+        size[c] = n if size.get(c, 1) == 1 else size[c]
+    x = _spread(x, a, size)
+    y = _spread(y, b, size)
+    shape = [[size[c] for c in part] for part in (stack, rows, columns)]
+    n = math.prod(size[c] for c in inner_)
+    x = transpose(x, axes=tuple([a.index(c) for c in stack + rows + inner_]))
+    y = transpose(y, axes=tuple([b.index(c) for c in stack + inner_ + columns]))
+    x = reshape(x, shape=(*shape[0], math.prod(shape[1]), n))
+    y = reshape(y, shape=(*shape[0], n, math.prod(shape[2])))
+    out = reshape(_matmul(x, y), shape=tuple(shape[0] + shape[1] + shape[2]))
+    return out, stack + rows + columns
+
+
+def _spread(x: Array, term: str, size: dict[str, int]) -> Array:
+    """Broadcast axes of size one to the size that the other operand has there."""
+    shape = tuple([size[c] for c in term])
+    return x if x.shape == shape else np.broadcast_to(x, shape)
+
+
+def _arranged(
+    x: Array, term: str, order: str, trailing: int, gap_at: int = 0, gap: int = 0
+) -> Array:
+    """Axes in a new order, with axes of size one put in for the other operand's."""
+    x = transpose(x, axes=tuple([term.index(c) for c in order]))
+    shape = (*x.shape[:gap_at], *(1,) * gap, *x.shape[gap_at:], *(1,) * trailing)
+    return reshape(x, shape=shape)
+
+
+# -------------------------------------------------------------------- linear algebra
+
+
+def _square(name: str, a: Array) -> None:
+    shape = shape_of(a)
+    if len(shape) < 2:
+        raise np.linalg.LinAlgError(
+            f"{len(shape)}-dimensional array given to {name}. Array must be at least "
+            "two-dimensional"
+        )
+    if shape[-1] != shape[-2]:
+        raise np.linalg.LinAlgError(
+            f"Last 2 dimensions of the array given to {name} must be square, not "
+            f"{shape}"
+        )
+
+
+@implements(np.linalg.solve)
+def solve(a: Array, b: Array) -> Array:
+    a, b = as_operand(a), as_operand(b)
+    _square("solve", a)
+    if len(shape_of(b)) == 1:
+        _check_inner("solve", a.shape, b.shape, a.shape[-1], b.shape[0])
+        return np.squeeze(p.solve(a, np.expand_dims(b, -1)), -1)
+    _check_inner("solve", a.shape, b.shape, a.shape[-1], b.shape[-2])
+    return p.solve(a, b)
+
+
+@implements(np.linalg.inv)
+def inv(a: Array) -> Array:
+    _square("inv", a)
+    return p.inv(a)
+
+
+@implements(np.linalg.cholesky)
+def cholesky(a: Array, /, *, upper: bool = False) -> Array:
+    _square("cholesky", a)
+    if upper:
+        lower = p.cholesky(matrix_transpose(conjugate(a)))
+        return conjugate(matrix_transpose(lower))
+    return p.cholesky(a)
+
+
+@implements(np.linalg.slogdet)
+def slogdet(a: Array) -> Any:
+    _square("slogdet", a)
+    sign, logdet = p.slogdet(a)
+    return type(np.linalg.slogdet(np.eye(1)))(sign, logdet)
+
+
+@implements(np.linalg.norm)
+def norm(x: Array, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Array:
+    if dtype_of(x).kind in "bui":
+        x = convert(x, dtype=np.dtype(np.float64))
+    rank = len(x.shape)
+    axes = axes_of(axis, rank)
+    if (
+        ord is None
+        or (ord == 2 and len(axes) == 1)
+        or (ord == "fro" and len(axes) == 2)
+    ):
+        return vector_norm_2(x, axes, keepdims)
+    if len(axes) == 1:
+        return vector_norm(x, axis=axes, keepdims=keepdims, ord=ord)
+    if len(axes) == 2 and ord in (1, -1, np.inf, -np.inf):
+        summed = axes[0] if ord in (1, -1) else axes[1]
+        extreme = np.max if ord > 0 else np.min
+        sums = np.sum(absolute(x), axis=summed, keepdims=True)
+        best = extreme(sums, axis=axes, keepdims=True)
+        return best if keepdims else np.squeeze(best, axes)
+    refuse("np.linalg.norm", ord=ord)
+    raise ValueError(f"Invalid norm order {ord!r} for {len(axes)} axes.")
+
+
+@implements(np.linalg.vector_norm)
+def vector_norm(
+    x: Array,
+    /,
+    *,
+    axis: Any = None,
+    keepdims: bool = False,
+    ord: Any = 2,
+) -> Array:
+    axes = axes_of(axis, len(x.shape))
+    if ord == 2:
+        return vector_norm_2(x, axes, keepdims)
+    size = absolute(x)
+    if ord == np.inf:
+        return np.max(size, axis=axes, keepdims=keepdims)
+    if ord == -np.inf:
+        return np.min(size, axis=axes, keepdims=keepdims)
+    if ord == 0:
+        counted = convert(x != 0, dtype=size.dtype)
+        return np.sum(counted, axis=axes, keepdims=keepdims)
+    if ord == 1:
+        return np.sum(size, axis=axes, keepdims=keepdims)
+    return np.sum(size**ord, axis=axes, keepdims=keepdims) ** (1 / ord)

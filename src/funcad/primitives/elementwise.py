@@ -1,0 +1,473 @@
+"""Functions applied entry by entry, which broadcast and promote as NumPy's ufuncs do.
+
+A declaration names the implementation and, for each operand, the partial derivative as
+a function of the result and the operands.  The tangent of the result is then the sum of
+the operands' tangents weighted by the partials, which is one equation of a linear
+program however many operands there are: the primitive ``weighted_sum``.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from funcad.backends import backend_of, namespace
+from funcad.core.program import Var
+from funcad.core.tracing import Array, Params, Primitive, bind, dtype_of, shape_of
+from funcad.primitives.families import one_at_a_time
+from funcad.primitives.shape import (
+    batches_to_front,
+    broadcast_to,
+    convert,
+    sum_to,
+)
+
+Rule = Callable[..., Any]
+
+
+def elementwise(
+    name: str,
+    ufunc: Callable[..., Any],
+    *partials: Rule | None,
+    jvp: Rule | None = None,
+    transpose: Rule | None = None,
+) -> Primitive:
+    """A function applied entry by entry to operands that broadcast.
+
+    Parameters
+    ----------
+    name : str
+        Name of the primitive.
+    ufunc : callable
+        The implementation.
+    *partials : callable or None
+        For each operand, one or two, ``partial(ans, *operands)``, the derivative of the
+        result with respect to that operand (the Python integers 1 and -1 cost no
+        multiplication), or ``None`` where it is zero.
+    jvp : callable, optional
+        The whole JVP rule, for functions that have no such partials.
+    transpose : callable, optional
+        The whole transpose rule, for functions that are linear.
+    """
+    if partials:
+        jvp = (_unary_jvp if len(partials) == 1 else _binary_jvp)(*partials)  # type: ignore[arg-type]
+    primitive = Primitive(
+        name,
+        ufunc,
+        _abstract(ufunc),
+        jvp=jvp,
+        transpose=transpose,
+        family="elementwise",
+    )
+    primitive.batch = functools.partial(_batch, primitive)
+    return primitive
+
+
+def _unary_jvp(partial: Rule) -> Rule:
+    def jvp(ans: Array, primals: Any, tangents: Any, params: Params) -> Array:
+        terms = (tangents[0], partial(ans, primals[0]))
+        return bind(weighted_sum, terms, {"shape": ans.shape, "dtype": ans.dtype})
+
+    return jvp
+
+
+def _binary_jvp(left: Rule | None, right: Rule | None) -> Rule:
+    def jvp(ans: Array, primals: Any, tangents: Any, params: Params) -> Array | None:
+        x, y = primals
+        s, t = tangents
+        terms: tuple[Array, ...] = ()
+        if s is not None and left is not None:
+            terms = (s, left(ans, x, y))
+        if t is not None and right is not None:
+            terms += (t, right(ans, x, y))
+        if not terms:
+            return None
+        return bind(weighted_sum, terms, {"shape": ans.shape, "dtype": ans.dtype})
+
+    return jvp
+
+
+def _batch(
+    primitive: Primitive,
+    values: Sequence[Array],
+    axes: Sequence[int | None],
+    **params: Any,
+) -> tuple[Array, int]:
+    ranks = [
+        len(shape_of(v)) - (a is not None) for v, a in zip(values, axes, strict=True)
+    ]
+    rank = max(ranks)
+    positions = {a for a in axes if a is not None}
+    aligned = len(positions) == 1 and all(
+        r == rank if a is not None else r == 0 for r, a in zip(ranks, axes, strict=True)
+    )
+    if aligned:
+        return bind(primitive, values, params), positions.pop()
+    values, _ = batches_to_front(values, axes, rank)
+    return bind(primitive, values, params), 0
+
+
+def _abstract(ufunc: Callable[..., Any]) -> Rule:
+    @functools.lru_cache(maxsize=1024)
+    def result_dtype(kinds: tuple[Any, ...]) -> np.dtype[Any]:
+        operands = [k(1) if isinstance(k, type) else np.empty(0, k) for k in kinds]
+        return np.asarray(ufunc(*operands)).dtype
+
+    def abstract(*operands: Any) -> tuple[tuple[int, ...], Any]:
+        kinds = tuple([x.dtype if hasattr(x, "dtype") else type(x) for x in operands])
+        return broadcast_shapes([shape_of(x) for x in operands]), result_dtype(kinds)
+
+    return abstract
+
+
+def broadcast_shapes(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """NumPy's broadcasting of shapes, quick where they agree."""
+    first = shapes[0]
+    for shape in shapes:
+        if shape != first:
+            return np.broadcast_shapes(*shapes)
+    return first
+
+
+# --------------------------------------------------------------------- weighted sum
+
+
+def _weighted_sum(*terms: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+    total: Any = None
+    for t, c in zip(terms[::2], terms[1::2], strict=True):
+        term = t if type(c) is int and c == 1 else t * c
+        total = term if total is None else total + term
+    if dtype_of(total) != dtype:
+        total = convert(total, dtype=dtype)
+    return (
+        total
+        if shape_of(total) == shape
+        else namespace(total).broadcast_to(total, shape)
+    )
+
+
+def _weighted_sum_jvp(
+    ans: Array, primals: Any, tangents: Any, params: Params
+) -> Array | None:
+    terms: list[Array] = []
+    for i, t in enumerate(tangents):
+        if t is not None:
+            terms += (t, primals[i ^ 1])
+    return bind(weighted_sum, terms, params)
+
+
+def _weighted_sum_transpose(ct: Array, args: Sequence[Any], params: Params) -> Any:
+    cts: list[Array | None] = []
+    pairs = iter(args)
+    for t, c in zip(pairs, pairs, strict=True):
+        if type(t) is Var:
+            if type(c) is int:
+                term = ct if c == 1 else -ct if c == -1 else ct * c
+            else:
+                term = ct * c
+            if term.shape != t.shape or term.dtype is not t.dtype:
+                term = sum_to(term, t)
+            cts.append(term)
+            cts.append(None)
+        else:
+            cts.append(None)
+            cts.append(sum_to(ct * t, c) if type(c) is Var else None)
+    return cts
+
+
+def _weighted_sum_batch(
+    values: Sequence[Array], axes: Sequence[int | None], shape: Any, dtype: Any
+) -> tuple[Array, int]:
+    values, size = batches_to_front(values, axes, len(shape))
+    return bind(weighted_sum, values, {"shape": (size, *shape), "dtype": dtype}), 0
+
+
+weighted_sum = Primitive(
+    "weighted_sum",
+    _weighted_sum,
+    None,
+    jvp=_weighted_sum_jvp,
+    transpose=_weighted_sum_transpose,
+    batch=_weighted_sum_batch,
+    family="elementwise",
+)
+
+
+# ------------------------------------------------------------ arithmetic, linear
+
+
+def _signed(*signs: int) -> Rule:
+    """Transpose of a signed sum of the operands."""
+
+    def transpose(ct: Array, args: Sequence[Any], params: Params) -> Any:
+        return [
+            sum_to(ct if sign > 0 else -ct, a) if type(a) is Var else None
+            for sign, a in zip(signs, args, strict=True)
+        ]
+
+    return transpose
+
+
+add = elementwise(
+    "add", np.add, lambda ans, x, y: 1, lambda ans, x, y: 1, transpose=_signed(1, 1)
+)
+subtract = elementwise(
+    "subtract",
+    np.subtract,
+    lambda ans, x, y: 1,
+    lambda ans, x, y: -1,
+    transpose=_signed(1, -1),
+)
+multiply = elementwise(
+    "multiply",
+    np.multiply,
+    lambda ans, x, y: y,
+    lambda ans, x, y: x,
+    transpose=one_at_a_time(
+        "multiply",
+        [
+            lambda ct, aval, x, y: sum_to(ct * y, aval),
+            lambda ct, aval, x, y: sum_to(ct * x, aval),
+        ],
+    ),
+)
+divide = elementwise(
+    "divide",
+    np.divide,
+    lambda ans, x, y: 1 / y,
+    lambda ans, x, y: -ans / y,
+    transpose=one_at_a_time(
+        "divide", [lambda ct, aval, x, y: sum_to(ct / y, aval), None]
+    ),
+)
+negative = elementwise(
+    "negative", np.negative, lambda ans, x: -1, transpose=_signed(-1)
+)
+positive = elementwise("positive", np.positive, lambda ans, x: 1, transpose=_signed(1))
+
+
+real = elementwise(
+    "real",
+    lambda x: namespace(x).real(x),
+    jvp=lambda ans, primals, tangents, params: real(*tangents),
+    transpose=lambda ct, args, params: (convert(ct, dtype=args[0].dtype),),
+)
+imag = elementwise(
+    "imag",
+    lambda x: namespace(x).imag(x),
+    jvp=lambda ans, primals, tangents, params: imag(*tangents),
+    transpose=lambda ct, args, params: (
+        convert(ct * -1j if args[0].dtype.kind == "c" else ct * 0, dtype=args[0].dtype),
+    ),
+)
+conjugate = elementwise(
+    "conjugate",
+    np.conjugate,
+    jvp=lambda ans, primals, tangents, params: conjugate(*tangents),
+    transpose=lambda ct, args, params: (conjugate(ct),),
+)
+stop_gradient = elementwise("stop_gradient", lambda x: x)
+
+
+def _select_jvp(
+    ans: Array, primals: Any, tangents: Any, params: Params
+) -> Array | None:
+    _, x, y = tangents
+    if x is None and y is None:
+        return None
+    t = select(primals[0], 0.0 if x is None else x, 0.0 if y is None else y)
+    if t.dtype != ans.dtype:
+        t = convert(t, dtype=ans.dtype)
+    return t if t.shape == ans.shape else broadcast_to(t, shape=ans.shape)
+
+
+def _select_transpose(ct: Array, args: Sequence[Any], params: Params) -> Any:
+    condition, x, y = args
+    return (
+        None,
+        sum_to(select(condition, ct, 0.0), x) if type(x) is Var else None,
+        sum_to(select(condition, 0.0, ct), y) if type(y) is Var else None,
+    )
+
+
+select = elementwise(
+    "select",
+    lambda condition, x, y: namespace(condition, x, y).where(condition, x, y),
+    jvp=_select_jvp,
+    transpose=_select_transpose,
+)
+
+# ------------------------------------------------------- exponentials, logarithms
+
+_LN2, _LN10 = math.log(2), math.log(10)
+
+exp = elementwise("exp", np.exp, lambda ans, x: ans)
+exp2 = elementwise("exp2", np.exp2, lambda ans, x: ans * _LN2)
+expm1 = elementwise("expm1", np.expm1, lambda ans, x: ans + 1)
+log = elementwise("log", np.log, lambda ans, x: 1 / x)
+log2 = elementwise("log2", np.log2, lambda ans, x: 1 / (x * _LN2))
+log10 = elementwise("log10", np.log10, lambda ans, x: 1 / (x * _LN10))
+log1p = elementwise("log1p", np.log1p, lambda ans, x: 1 / (1 + x))
+logaddexp = elementwise(
+    "logaddexp",
+    np.logaddexp,
+    lambda ans, x, y: exp(x - ans),
+    lambda ans, x, y: exp(y - ans),
+)
+logaddexp2 = elementwise(
+    "logaddexp2",
+    np.logaddexp2,
+    lambda ans, x, y: exp2(x - ans),
+    lambda ans, x, y: exp2(y - ans),
+)
+erf = elementwise(
+    "erf",
+    lambda x: backend_of(x).erf(x),
+    lambda ans, x: (2 / math.sqrt(math.pi)) * exp(-x * x),
+)
+
+# -------------------------------------------------------------------------- powers
+
+sqrt = elementwise("sqrt", np.sqrt, lambda ans, x: 0.5 / ans)
+square = elementwise("square", np.square, lambda ans, x: 2 * x)
+cbrt = elementwise("cbrt", np.cbrt, lambda ans, x: 1 / (3 * ans * ans))
+reciprocal = elementwise("reciprocal", np.reciprocal, lambda ans, x: -ans * ans)
+
+
+def _power_base(ans: Array, x: Array, y: Array) -> Array:
+    """y x^(y-1), and zero where y is zero, also at x = 0."""
+    if type(y) in (int, float, complex):
+        return (
+            y * x ** (y - 1) if y not in (0, 1, 2) else (x * 0, 1, 2 * x)[int(y.real)]
+        )
+    zero = y == 0
+    return y * x ** select(zero, 1, y - 1)
+
+
+def _power_exponent(ans: Array, x: Array, y: Array) -> Array:
+    """log(x) x^y, and its limit zero at x = 0 for y > 0."""
+    return ans * log(select(x == 0, 1, x))
+
+
+power = elementwise("power", np.power, _power_base, _power_exponent)
+float_power = elementwise("float_power", np.float_power, _power_base, _power_exponent)
+hypot = elementwise(
+    "hypot", np.hypot, lambda ans, x, y: x / ans, lambda ans, x, y: y / ans
+)
+
+# ---------------------------------------------------- trigonometric and hyperbolic
+
+sin = elementwise("sin", np.sin, lambda ans, x: cos(x))
+cos = elementwise("cos", np.cos, lambda ans, x: -sin(x))
+tan = elementwise("tan", np.tan, lambda ans, x: 1 + ans * ans)
+arcsin = elementwise("arcsin", np.arcsin, lambda ans, x: 1 / sqrt(1 - x * x))
+arccos = elementwise("arccos", np.arccos, lambda ans, x: -1 / sqrt(1 - x * x))
+arctan = elementwise("arctan", np.arctan, lambda ans, x: 1 / (1 + x * x))
+arctan2 = elementwise(
+    "arctan2",
+    np.arctan2,
+    lambda ans, y, x: x / (x * x + y * y),
+    lambda ans, y, x: -y / (x * x + y * y),
+)
+sinh = elementwise("sinh", np.sinh, lambda ans, x: cosh(x))
+cosh = elementwise("cosh", np.cosh, lambda ans, x: sinh(x))
+tanh = elementwise("tanh", np.tanh, lambda ans, x: 1 - ans * ans)
+arcsinh = elementwise("arcsinh", np.arcsinh, lambda ans, x: 1 / sqrt(x * x + 1))
+arccosh = elementwise(
+    "arccosh", np.arccosh, lambda ans, x: 1 / (sqrt(x - 1) * sqrt(x + 1))
+)
+arctanh = elementwise("arctanh", np.arctanh, lambda ans, x: 1 / (1 - x * x))
+deg2rad = elementwise("deg2rad", np.deg2rad, lambda ans, x: math.pi / 180)
+rad2deg = elementwise("rad2deg", np.rad2deg, lambda ans, x: 180 / math.pi)
+
+# ----------------------------------------------------- absolute value, extrema, signs
+
+
+def _absolute_jvp(ans: Array, primals: Any, tangents: Any, params: Params) -> Array:
+    (x,), (t,) = primals, tangents
+    if dtype_of(x).kind != "c":
+        return bind(
+            weighted_sum, (t, sign(x)), {"shape": ans.shape, "dtype": ans.dtype}
+        )
+    # d|x| = Re(conj(x) dx) / |x|, and zero at the origin
+    return real(t * conjugate(x / select(ans == 0, 1, ans)))
+
+
+absolute = elementwise("absolute", np.absolute, jvp=_absolute_jvp)
+fabs = elementwise("fabs", np.fabs, lambda ans, x: sign(x))
+
+
+def _share(compare: Callable[[Array, Array], Array]) -> Rule:
+    """Partial of an extremum: 1 where this operand wins, 1/2 where both are equal."""
+
+    def partial(ans: Array, x: Array, y: Array) -> Array:
+        wins = convert(compare(x, y), dtype=ans.dtype)
+        return wins + 0.5 * convert(x == y, dtype=ans.dtype)
+
+    return partial
+
+
+def _swapped(partial: Rule) -> Rule:
+    return lambda ans, x, y: partial(ans, y, x)
+
+
+_greater, _less = _share(lambda x, y: x > y), _share(lambda x, y: x < y)
+maximum = elementwise("maximum", np.maximum, _greater, _swapped(_greater))
+minimum = elementwise("minimum", np.minimum, _less, _swapped(_less))
+_not_nan = {
+    # fmax and fmin ignore a NaN, so that the other operand wins against it
+    "fmax": _share(lambda x, y: (x > y) | ((y != y) & (x == x))),
+    "fmin": _share(lambda x, y: (x < y) | ((y != y) & (x == x))),
+}
+fmax = elementwise("fmax", np.fmax, _not_nan["fmax"], _swapped(_not_nan["fmax"]))
+fmin = elementwise("fmin", np.fmin, _not_nan["fmin"], _swapped(_not_nan["fmin"]))
+copysign = elementwise(
+    "copysign", np.copysign, lambda ans, x, y: sign(x) * copysign(1.0, y), None
+)
+
+# ------------------------------------------------------------- division with remainder
+
+remainder = elementwise(
+    "remainder",
+    np.remainder,
+    lambda ans, x, y: 1,
+    lambda ans, x, y: -floor_divide(x, y),
+)
+fmod = elementwise(
+    "fmod", np.fmod, lambda ans, x, y: 1, lambda ans, x, y: -trunc(x / y)
+)
+floor_divide = elementwise("floor_divide", np.floor_divide)
+
+# ------------------------------------------------------ piecewise constant, discrete
+
+sign = elementwise("sign", np.sign)
+floor = elementwise("floor", np.floor)
+ceil = elementwise("ceil", np.ceil)
+trunc = elementwise("trunc", np.trunc)
+rint = elementwise("rint", np.rint)
+heaviside = elementwise("heaviside", np.heaviside)
+nextafter = elementwise("nextafter", np.nextafter)
+signbit = elementwise("signbit", np.signbit)
+isnan = elementwise("isnan", np.isnan)
+isinf = elementwise("isinf", np.isinf)
+isfinite = elementwise("isfinite", np.isfinite)
+equal = elementwise("equal", np.equal)
+not_equal = elementwise("not_equal", np.not_equal)
+less = elementwise("less", np.less)
+less_equal = elementwise("less_equal", np.less_equal)
+greater = elementwise("greater", np.greater)
+greater_equal = elementwise("greater_equal", np.greater_equal)
+logical_and = elementwise("logical_and", np.logical_and)
+logical_or = elementwise("logical_or", np.logical_or)
+logical_xor = elementwise("logical_xor", np.logical_xor)
+logical_not = elementwise("logical_not", np.logical_not)
+bitwise_and = elementwise("bitwise_and", np.bitwise_and)
+bitwise_or = elementwise("bitwise_or", np.bitwise_or)
+bitwise_xor = elementwise("bitwise_xor", np.bitwise_xor)
+invert = elementwise("invert", np.invert)
+left_shift = elementwise("left_shift", np.left_shift)
+right_shift = elementwise("right_shift", np.right_shift)

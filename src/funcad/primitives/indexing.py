@@ -1,0 +1,204 @@
+"""Reading and writing entries.
+
+==============  =========================================  =======================
+primitive       meaning                                    transpose
+==============  =========================================  =======================
+``index``       ``x[template]``: integers, slices,         ``embed``
+                ellipsis and newaxis
+``embed``       zeros but for ``out[template] = x``        ``index``
+``gather``      ``x[i, j, ...]``: integer arrays for the   ``scatter_sum``
+                leading axes
+``scatter_sum`` zeros, then ``out[i, j, ...] += x``        ``gather``
+``owners``      which update writes an entry (integers)
+==============  =========================================  =======================
+
+Every NumPy index is a composition of these with ``transpose``: funcad.numpy.indexing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from funcad.backends import backend_of, namespace
+from funcad.core.tracing import Array, Primitive, shape_of
+from funcad.primitives.families import linear
+from funcad.primitives.shape import (
+    Shape,
+    batch_first,
+    batches_to_front,
+    concatenate,
+    move_axis,
+    reshape,
+)
+
+Template = tuple[Any, ...]
+_SPECIMEN = np.empty(())
+
+
+# ------------------------------------------------------------------- basic indexing
+
+
+def _index_batch(values: Any, axes: Any, template: Template) -> tuple[Array, int]:
+    x = batch_first(values[0], axes[0])
+    return index(x, template=(slice(None), *template)), 0
+
+
+index = linear(
+    "index",
+    lambda x, template: x[template],
+    lambda x, template: (np.broadcast_to(_SPECIMEN, x.shape)[template].shape, x.dtype),
+    transpose=lambda ct, x, template: embed(ct, shape=x.shape, template=template),
+    batch=_index_batch,
+)
+
+
+def _embed(x: Array, shape: Shape, template: Template) -> Array:
+    out = namespace(x).zeros(shape, x.dtype)
+    out[template] = x
+    return out
+
+
+def _embed_batch(
+    values: Any, axes: Any, shape: Shape, template: Template
+) -> tuple[Array, int]:
+    x = batch_first(values[0], axes[0])
+    shape = (x.shape[0], *shape)
+    return embed(x, shape=shape, template=(slice(None), *template)), 0
+
+
+embed = linear(
+    "embed",
+    _embed,
+    lambda x, shape, template: (shape, x.dtype),
+    transpose=lambda ct, x, shape, template: index(ct, template=template),
+    batch=_embed_batch,
+)
+
+# ----------------------------------------------------------- gathering and scattering
+
+
+def _gather_abstract(x: Any, *indices: Any) -> tuple[Shape, Any]:
+    gathered = np.broadcast_shapes(*[shape_of(i) for i in indices])
+    return (*gathered, *x.shape[len(indices) :]), x.dtype
+
+
+def _index_rank(indices: Sequence[Array], axes: Sequence[int | None]) -> int:
+    return max(
+        len(shape_of(i)) - (a is not None) for i, a in zip(indices, axes, strict=True)
+    )
+
+
+def _gather_batch(values: Any, axes: Any) -> tuple[Array, int]:
+    (x, *indices), (x_axis, *index_axes) = values, axes
+    rank = _index_rank(indices, index_axes)
+    if all(a is None for a in index_axes):
+        return gather(move_axis(x, x_axis, len(indices)), *indices), rank
+    indices, size = batches_to_front(indices, index_axes, rank)
+    if x_axis is None:
+        return gather(x, *indices), 0
+    return gather(batch_first(x, x_axis), _rows(x, size, rank), *indices), 0
+
+
+def _rows(like: Array, size: int, rank: int) -> Array:
+    """Each example's own number, to be broadcast against its index arrays."""
+    return namespace(like).arange(size).reshape((size, *(1,) * rank))
+
+
+gather = linear(
+    "gather",
+    lambda x, *indices: x[indices],
+    _gather_abstract,
+    transpose=lambda ct, x, *indices: scatter_sum(ct, *indices, shape=x.shape),
+    batch=_gather_batch,
+)
+
+
+def _scatter_sum(updates: Array, *indices: Array, shape: Shape) -> Array:
+    out = namespace(updates).zeros(shape, updates.dtype)
+    backend_of(updates).add_at(out, indices, updates)
+    return out
+
+
+def _scatter_batch(values: Any, axes: Any, shape: Shape) -> tuple[Array, int]:
+    (updates, *indices), (axis, *index_axes) = values, axes
+    rank = _index_rank(indices, index_axes)
+    gathered = len(shape_of(updates)) - (axis is not None) - len(shape) + len(indices)
+    if all(a is None for a in index_axes):
+        updates = move_axis(updates, axis, gathered)
+        k = len(indices)
+        shape = (*shape[:k], updates.shape[gathered], *shape[k:])
+        return scatter_sum(updates, *indices, shape=shape), k
+    indices, size = batches_to_front(indices, index_axes, rank)
+    if axis is not None:
+        updates = batch_first(updates, axis)
+    indices = [_rows(updates, size, rank), *indices]
+    return scatter_sum(updates, *indices, shape=(size, *shape)), 0
+
+
+scatter_sum = linear(
+    "scatter_sum",
+    _scatter_sum,
+    lambda updates, *indices, shape: (shape, updates.dtype),
+    transpose=lambda ct, updates, *indices, shape: gather(ct, *indices),
+    batch=_scatter_batch,
+)
+
+
+def _owners(*indices: Array, shape: Shape, turn: int) -> Array:
+    xp = namespace(*indices)
+    indices = xp.broadcast_arrays(*indices)
+    flat: Any = 0
+    for i, n in zip(indices, shape, strict=True):
+        flat = flat * n + xp.where(i < 0, i + n, i).ravel()
+    order = xp.argsort(flat, kind="stable")
+    ordered = flat[order]
+    # each update's turn among those that write the same entry, from the right group end
+    left = xp.searchsorted(ordered, ordered, side="left")
+    right = xp.searchsorted(ordered, ordered, side="right")
+    position = xp.arange(ordered.size)
+    chosen = position == (left + turn if turn >= 0 else right + turn)
+    chosen &= (position >= left) & (position < right)
+    out = xp.full(int(np.prod(shape)), -1)
+    out[ordered[chosen]] = order[chosen]
+    return out.reshape(shape)
+
+
+def _owners_batch(values: Any, axes: Any, shape: Shape, turn: int) -> tuple[Array, int]:
+    size = next(v.shape[a] for v, a in zip(values, axes, strict=True) if a is not None)
+    rows = []
+    for k in range(size):
+        one = [
+            v if a is None else index(batch_first(v, a), template=(k,))
+            for v, a in zip(values, axes, strict=True)
+        ]
+        rows.append(owners(*one, shape=shape, turn=turn))
+    rows = [reshape(row, shape=(1, *shape)) for row in rows]
+    return concatenate(*rows, axis=0), 0
+
+
+owners = Primitive(
+    "owners",
+    _owners,
+    lambda *indices, shape, turn: (shape, np.dtype(np.intp)),
+    batch=_owners_batch,
+    family="indexing",
+)
+
+
+# ----------------------------------------------------- NumPy's indices, put together
+
+
+def take_along(x: Array, indices: Array, axis: int) -> Array:
+    """``np.take_along_axis`` for an index array of ``x``'s rank, axis non-negative."""
+    rank = len(x.shape)
+    grid = []
+    for i, n in enumerate(shape_of(indices)):
+        if i == axis:
+            grid.append(indices)
+        else:
+            shape = (1,) * i + (n,) + (1,) * (rank - i - 1)
+            grid.append(namespace(x).arange(n).reshape(shape))
+    return gather(x, *grid)

@@ -1,0 +1,253 @@
+"""Reductions over axes, and the running (cumulative) forms of the same functions.
+
+Axes in parameters are non-negative; reductions take a tuple of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from funcad.backends import namespace
+from funcad.core.tracing import Array, Primitive, bind, shape_of
+from funcad.primitives.elementwise import select
+from funcad.primitives.families import Rule, linear, sum_of_jvps
+from funcad.primitives.indexing import take_along
+from funcad.primitives.shape import (
+    Shape,
+    batch_first,
+    concatenate,
+    convert,
+    move_axis,
+    pad,
+    reduce_sum,
+    reduced_shape,
+    reshape,
+    split,
+    spread,
+    transpose,
+)
+
+
+def reduction(name: str, impl: Rule, dtype: Rule, jvp: Rule | None = None) -> Primitive:
+    """A reduction with parameters ``axis`` (a tuple) and ``keepdims``.
+
+    Parameters
+    ----------
+    name : str
+        Name of the primitive.
+    impl : callable
+        ``impl(x, axis=, keepdims=)``.
+    dtype : callable
+        The result's dtype from the operand's.
+    jvp : callable, optional
+        ``jvp(t, ans, x, axis=, keepdims=)``.
+    """
+
+    def abstract(x: Any, axis: Shape, keepdims: bool) -> tuple[Shape, Any]:
+        return reduced_shape(x.shape, axis, keepdims), dtype(x.dtype)
+
+    def batch(values: Any, axes: Any, axis: Shape, keepdims: bool) -> Any:
+        x = batch_first(values[0], axes[0])
+        params = {"axis": tuple(a + 1 for a in axis), "keepdims": keepdims}
+        return bind(primitive, (x,), params), 0
+
+    primitive = Primitive(
+        name,
+        impl,
+        abstract,
+        jvp=None if jvp is None else sum_of_jvps(jvp),
+        batch=batch,
+        family="reduction",
+    )
+    return primitive
+
+
+def _same(dtype: Any) -> Any:
+    return dtype
+
+
+def _extremum_jvp(t: Array, ans: Array, x: Array, axis: Shape, keepdims: bool) -> Array:
+    """Where several entries attain the extremum, each gets an equal share."""
+    chosen = convert(x == spread(ans, x.shape, axis, keepdims), dtype=x.dtype)
+    count = reduce_sum(chosen, axis=axis, keepdims=keepdims)
+    return reduce_sum(t * chosen, axis=axis, keepdims=keepdims) / count
+
+
+def _product_jvp(t: Array, ans: Array, x: Array, axis: Shape, keepdims: bool) -> Array:
+    """By halving: (ab)' = a'b + ab' never divides, so that zeros do no harm."""
+    rest = tuple(i for i in range(len(x.shape)) if i not in axis)
+    order = (*axis, *rest)
+    kept = tuple([x.shape[i] for i in rest])
+    x, t = (transpose(v, axes=order) for v in (x, t))
+    count = 1
+    for n in x.shape[: len(axis)]:
+        count *= n
+    x, t = (reshape(v, shape=(count, *kept)) for v in (x, t))
+    if count == 0:
+        return convert(ans * 0, dtype=ans.dtype)
+    while count > 1:
+        half, odd = divmod(count, 2)
+        sizes = (half, half, odd)
+        x0, x1, x2 = split(x, sizes=sizes, axis=0)
+        t0, t1, t2 = split(t, sizes=sizes, axis=0)
+        t = t0 * x1 + x0 * t1
+        x = x0 * x1
+        if odd:
+            x, t = concatenate(x, x2, axis=0), concatenate(t, t2, axis=0)
+        count = half + odd
+    t = reshape(t, shape=ans.shape)
+    return t if t.dtype == ans.dtype else convert(t, dtype=ans.dtype)
+
+
+def _method(name: str) -> Callable[..., Any]:
+    return lambda x, axis, keepdims: getattr(x, name)(axis=axis, keepdims=keepdims)
+
+
+def _promoted(dtype: Any) -> Any:
+    return np.empty(0, dtype).prod().dtype
+
+
+def _boolean(dtype: Any) -> Any:
+    return np.dtype(bool)
+
+
+reduce_max = reduction("reduce_max", _method("max"), _same, _extremum_jvp)
+reduce_min = reduction("reduce_min", _method("min"), _same, _extremum_jvp)
+reduce_prod = reduction("reduce_prod", _method("prod"), _promoted, _product_jvp)
+reduce_any = reduction("reduce_any", _method("any"), _boolean)
+reduce_all = reduction("reduce_all", _method("all"), _boolean)
+
+
+# ---------------------------------------------------------- positions along one axis
+
+
+def positional(
+    name: str, impl: Rule, result: Rule, jvp: Rule | None = None
+) -> Primitive:
+    """A function along one ``axis``; ``result(shape, dtype, axis)`` gives its aval."""
+
+    def batch(values: Any, axes: Any, axis: int, **params: Any) -> Any:
+        x = batch_first(values[0], axes[0])
+        return bind(primitive, (x,), {"axis": axis + 1, **params}), 0
+
+    primitive = Primitive(
+        name,
+        impl,
+        lambda x, axis, **params: result(x.shape, x.dtype, axis),
+        jvp=None if jvp is None else sum_of_jvps(jvp),
+        batch=batch,
+        family="along axis",
+    )
+    return primitive
+
+
+def _without_axis(shape: Shape, dtype: Any, axis: int) -> tuple[Shape, Any]:
+    return (*shape[:axis], *shape[axis + 1 :]), np.dtype(np.intp)
+
+
+def _indices(shape: Shape, dtype: Any, axis: int) -> tuple[Shape, Any]:
+    return shape, np.dtype(np.intp)
+
+
+def _unchanged(shape: Shape, dtype: Any, axis: int) -> tuple[Shape, Any]:
+    return shape, dtype
+
+
+argmax = positional("argmax", lambda x, axis: x.argmax(axis=axis), _without_axis)
+argmin = positional("argmin", lambda x, axis: x.argmin(axis=axis), _without_axis)
+
+
+def _argsort(x: Array, axis: int) -> Array:
+    if namespace(x) is np:
+        return np.argsort(x, axis=axis, kind="stable")
+    return x.argsort(axis=axis)
+
+
+argsort = positional("argsort", _argsort, _indices)
+sort = positional(
+    "sort",
+    lambda x, axis: namespace(x).sort(x, axis=axis),
+    _unchanged,
+    lambda t, ans, x, axis: take_along(t, argsort(x, axis=axis), axis),
+)
+
+
+# ------------------------------------------------------------------------ cumulative
+
+
+def _cumsum(x: Array, axis: int, reverse: bool) -> Array:
+    if not reverse:
+        return x.cumsum(axis=axis)
+    xp = namespace(x)
+    return xp.flip(xp.flip(x, axis).cumsum(axis=axis), axis)
+
+
+def _cumsum_batch(values: Any, axes: Any, axis: int, reverse: bool) -> Any:
+    x = batch_first(values[0], axes[0])
+    return cumsum(x, axis=axis + 1, reverse=reverse), 0
+
+
+cumsum = linear(
+    "cumsum",
+    _cumsum,
+    lambda x, axis, reverse: (x.shape, np.empty(0, x.dtype).cumsum().dtype),
+    transpose=lambda ct, x, axis, reverse: cumsum(ct, axis=axis, reverse=not reverse),
+    batch=_cumsum_batch,
+)
+
+
+def _cumprod_jvp(t: Array, ans: Array, x: Array, axis: int) -> Array:
+    """By doubling (Hillis and Steele 1986): products only, so that zeros do no harm."""
+    x, t = move_axis(x, axis, 0), move_axis(t, axis, 0)
+    n = x.shape[0]
+    rest = ((0, 0),) * (len(x.shape) - 1)
+    shift = 1
+    while shift < n:
+        before = ((shift, 0), *rest)
+        keep = (n - shift, shift)
+        x0 = pad(split(x, sizes=keep, axis=0)[0] - 1, widths=before) + 1
+        t0 = pad(split(t, sizes=keep, axis=0)[0], widths=before)
+        t = t * x0 + x * t0
+        x = x * x0
+        shift *= 2
+    t = move_axis(t, 0, axis)
+    return t if t.dtype == ans.dtype else convert(t, dtype=ans.dtype)
+
+
+def _running_jvp(t: Array, ans: Array, x: Array, axis: int) -> Array:
+    """The tangent of the latest entry that attained the running extremum."""
+    shape = [1] * len(shape_of(x))
+    shape[axis] = x.shape[axis]
+    positions = namespace(x).arange(x.shape[axis]).reshape(shape)
+    latest = cummax(select(x == ans, positions, 0), axis=axis)
+    return take_along(t, latest, axis)
+
+
+def _accumulate(ufunc: Any) -> Callable[..., Any]:
+    def impl(x: Array, axis: int) -> Array:
+        xp = namespace(x)
+        if xp is np:
+            return ufunc.accumulate(x, axis=axis)
+        # by doubling, for libraries whose ufuncs have no accumulate
+        y = xp.moveaxis(x, axis, 0)
+        shift = 1
+        while shift < len(y):
+            y = xp.concatenate([y[:shift], ufunc(y[shift:], y[:-shift])])
+            shift *= 2
+        return xp.moveaxis(y, 0, axis)
+
+    return impl
+
+
+def _cumprod_aval(shape: Shape, dtype: Any, axis: int) -> tuple[Shape, Any]:
+    return shape, np.empty(0, dtype).cumprod().dtype
+
+
+cumprod = positional(
+    "cumprod", lambda x, axis: x.cumprod(axis=axis), _cumprod_aval, _cumprod_jvp
+)
+cummax = positional("cummax", _accumulate(np.maximum), _unchanged, _running_jvp)
+cummin = positional("cummin", _accumulate(np.minimum), _unchanged, _running_jvp)

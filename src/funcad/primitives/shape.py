@@ -1,0 +1,354 @@
+"""Linear functions that move, copy or add up entries.
+
+``broadcast_to`` and ``reduce_sum`` are each other's transpose, as are ``split`` and
+``concatenate``; ``reshape``, ``transpose`` and ``convert`` are their own.  All axes in
+parameters are non-negative.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from funcad.backends import namespace
+from funcad.core.program import Var
+from funcad.core.tracing import Array, Params, Primitive, bind, shape_of
+from funcad.primitives.families import linear
+
+Shape = tuple[int, ...]
+
+# ----------------------------------------------------------- helpers of many rules
+
+
+def sum_to(ct: Array, aval: Any) -> Array:
+    """Undo broadcasting and promotion: the transpose of NumPy's implicit conversions.
+
+    Parameters
+    ----------
+    ct : array
+        Cotangent of a broadcast operand.
+    aval : object with shape and dtype
+        The operand as it was.
+
+    Returns
+    -------
+    array
+        Summed over broadcast axes, in the operand's dtype; the real part where the
+        operand was real and the cotangent is complex.
+    """
+    shape = aval.shape
+    if ct.shape != shape:
+        extra = len(ct.shape) - len(shape)
+        axes = tuple(range(extra)) + tuple(
+            i + extra
+            for i, n in enumerate(shape)
+            if n == 1 and ct.shape[i + extra] != 1
+        )
+        if axes:
+            ct = reduce_sum(ct, axis=axes, keepdims=False)
+        if ct.shape != shape:
+            ct = reshape(ct, shape=shape)
+    if ct.dtype != aval.dtype:
+        ct = convert(ct, dtype=aval.dtype)
+    return ct
+
+
+def batch_first(value: Array, axis: int) -> Array:
+    """``value`` with its batch axis moved to the front."""
+    return move_axis(value, axis, 0)
+
+
+def move_axis(value: Array, source: int, destination: int) -> Array:
+    """One axis moved; both positions non-negative."""
+    if source == destination:
+        return value
+    order = [i for i in range(len(value.shape)) if i != source]
+    order.insert(destination, source)
+    return transpose(value, axes=tuple(order))
+
+
+def batches_to_front(
+    values: Sequence[Array], axes: Sequence[int | None], rank: int | None = None
+) -> tuple[list[Array], int]:
+    """Bring every batch axis to the front, before ``rank`` logical dimensions.
+
+    Operands of lower rank are padded behind the batch axis as broadcasting would; those
+    that are not batched stay as they are.
+    """
+    out = []
+    size = 1
+    for value, axis in zip(values, axes, strict=True):
+        if axis is not None:
+            value = batch_first(value, axis)
+            size, *rest = value.shape
+            if rank is not None and len(rest) < rank:
+                padded = (size, *(1,) * (rank - len(rest)), *rest)
+                value = reshape(value, shape=padded)
+        out.append(value)
+    return out, size
+
+
+def zeros(aval: Any, like: Array) -> Array:
+    """Zeros of an operand's shape and dtype, in the memory where ``like`` lives."""
+    return namespace(like).zeros(aval.shape, aval.dtype)
+
+
+def shifted(axes: Sequence[int], batch_axis: int) -> tuple[int, ...]:
+    """Logical axes as axes of an array with a batch axis."""
+    return tuple(a + (a >= batch_axis) for a in axes)
+
+
+# ------------------------------------------------------------------- the primitives
+
+
+def _convert(x: Array, dtype: Any) -> Array:
+    x = x if hasattr(x, "astype") else np.asarray(x)
+    if x.dtype.kind == "c" and dtype.kind != "c":
+        x = x.real
+    return x.astype(dtype, copy=False)
+
+
+def _convert_jvp(
+    ans: Array, primals: Any, tangents: Any, params: Params
+) -> Array | None:
+    if params["dtype"].kind not in "fc":
+        return None
+    return bind(convert, tangents, params)
+
+
+convert = Primitive(
+    "convert",
+    _convert,
+    lambda x, dtype: (shape_of(x), dtype),
+    jvp=_convert_jvp,
+    transpose=lambda ct, args, params: (
+        bind(convert, (ct,), {"dtype": args[0].dtype}),
+    ),
+    batch=lambda values, axes, dtype: (convert(values[0], dtype=dtype), axes[0]),
+    family="linear",
+)
+
+
+def _reshape_batch(values: Any, axes: Any, shape: Shape) -> tuple[Array, int]:
+    x = batch_first(values[0], axes[0])
+    return reshape(x, shape=(x.shape[0], *shape)), 0
+
+
+reshape = linear(
+    "reshape",
+    lambda x, shape: x.reshape(shape),
+    lambda x, shape: (shape, x.dtype),
+    transpose=lambda ct, x, shape: reshape(ct, shape=x.shape),
+    batch=_reshape_batch,
+)
+
+
+def _transpose_batch(values: Any, axes: Any, **params: Any) -> tuple[Array, int]:
+    (x,), (axis,) = values, axes
+    order = (axis, *shifted(params["axes"], axis))
+    return transpose(x, axes=order), 0
+
+
+def _inverse(axes: Sequence[int]) -> tuple[int, ...]:
+    inverse = [0] * len(axes)
+    for i, a in enumerate(axes):
+        inverse[a] = i
+    return tuple(inverse)
+
+
+transpose = linear(
+    "transpose",
+    lambda x, axes: x.transpose(axes),
+    lambda x, axes: (tuple([x.shape[a] for a in axes]), x.dtype),
+    transpose=lambda ct, x, axes: transpose(ct, axes=_inverse(axes)),
+    batch=_transpose_batch,
+)
+
+
+def _broadcast_batch(values: Any, axes: Any, shape: Shape) -> tuple[Array, int]:
+    (x,), size = batches_to_front(values, axes, len(shape))
+    return broadcast_to(x, shape=(size, *shape)), 0
+
+
+broadcast_to = linear(
+    "broadcast_to",
+    lambda x, shape: namespace(x).broadcast_to(x, shape),
+    lambda x, shape: (shape, x.dtype),
+    transpose=lambda ct, x, shape: sum_to(ct, x),
+    batch=_broadcast_batch,
+)
+
+
+def _sum(x: Array, axis: Shape, keepdims: bool) -> Array:
+    return x.sum(axis=axis, keepdims=keepdims)
+
+
+def reduced_shape(shape: Shape, axis: Shape, keepdims: bool) -> Shape:
+    """Shape of a reduction's result."""
+    if keepdims:
+        return tuple([1 if i in axis else n for i, n in enumerate(shape)])
+    return tuple([n for i, n in enumerate(shape) if i not in axis])
+
+
+def _sum_abstract(x: Any, axis: Shape, keepdims: bool) -> tuple[Shape, Any]:
+    dtype = x.dtype
+    if dtype.kind in "bui":
+        dtype = np.empty(0, dtype).sum().dtype
+    return reduced_shape(x.shape, axis, keepdims), dtype
+
+
+def spread(reduced: Array, shape: Shape, axis: Shape, keepdims: bool) -> Array:
+    """A reduction's result, repeated along the axes that it was reduced over."""
+    if not keepdims and len(axis) < len(shape):
+        reduced = reshape(reduced, shape=reduced_shape(shape, axis, True))
+    return broadcast_to(reduced, shape=shape)
+
+
+def _sum_transpose(ct: Array, x: Any, axis: Shape, keepdims: bool) -> Array:
+    return spread(ct, x.shape, axis, keepdims)
+
+
+def _sum_batch(
+    values: Any, axes: Any, axis: Shape, keepdims: bool
+) -> tuple[Array, int]:
+    x = batch_first(values[0], axes[0])
+    axis = tuple(a + 1 for a in axis)
+    return reduce_sum(x, axis=axis, keepdims=keepdims), 0
+
+
+reduce_sum = linear(
+    "reduce_sum", _sum, _sum_abstract, transpose=_sum_transpose, batch=_sum_batch
+)
+
+
+# concatenate and split --------------------------------------------------------------
+
+
+def _concatenate_jvp(
+    ans: Array, primals: Any, tangents: Any, params: Params
+) -> Array | None:
+    parts = [
+        _typed(t, ans.dtype)
+        if t is not None
+        else namespace(x).zeros(shape_of(x), ans.dtype)
+        for x, t in zip(primals, tangents, strict=True)
+    ]
+    return bind(concatenate, parts, params)
+
+
+def _typed(t: Array, dtype: Any) -> Array:
+    return t if t.dtype == dtype else convert(t, dtype=dtype)
+
+
+def _concatenate_transpose(ct: Array, args: Sequence[Any], params: Params) -> Any:
+    sizes = [shape_of(a)[params["axis"]] for a in args]
+    parts = split(ct, sizes=tuple(sizes), axis=params["axis"])
+    return [
+        sum_to(part, a) if type(a) is Var else None
+        for a, part in zip(args, parts, strict=True)
+    ]
+
+
+def _concatenate_batch(
+    values: Sequence[Array], axes: Sequence[int | None], axis: int
+) -> tuple[Array, int]:
+    size = next(v.shape[a] for v, a in zip(values, axes, strict=True) if a is not None)
+    parts = [
+        broadcast_to(v, shape=(size, *shape_of(v))) if a is None else batch_first(v, a)
+        for v, a in zip(values, axes, strict=True)
+    ]
+    return concatenate(*parts, axis=axis + 1), 0
+
+
+def _concatenate_abstract(*operands: Any, axis: int) -> tuple[Shape, Any]:
+    shape = list(operands[0].shape)
+    shape[axis] = sum(x.shape[axis] for x in operands)
+    dtypes = {x.dtype for x in operands}
+    dtype = dtypes.pop() if len(dtypes) == 1 else np.result_type(*dtypes)
+    return tuple(shape), dtype
+
+
+concatenate = Primitive(
+    "concatenate",
+    lambda *parts, axis: namespace(*parts).concatenate(parts, axis=axis),
+    _concatenate_abstract,
+    jvp=_concatenate_jvp,
+    transpose=_concatenate_transpose,
+    batch=_concatenate_batch,
+    family="linear",
+)
+
+
+def _split(x: Array, sizes: Shape, axis: int) -> tuple[Array, ...]:
+    start = 0
+    parts = []
+    before = (slice(None),) * axis
+    for size in sizes:
+        parts.append(x[(*before, slice(start, start + size))])
+        start += size
+    return tuple(parts)
+
+
+def _split_transpose(cts: Any, x: Any, sizes: Shape, axis: int, outputs: Any) -> Array:
+    like = next(ct for ct in cts if ct is not None)
+    parts = [
+        zeros(aval, like) if ct is None else ct
+        for ct, aval in zip(cts, outputs, strict=True)
+    ]
+    return bind(concatenate, parts, {"axis": axis})
+
+
+def _split_abstract(x: Any, sizes: Shape, axis: int) -> list[tuple[Shape, Any]]:
+    before, after = x.shape[:axis], x.shape[axis + 1 :]
+    return [((*before, size, *after), x.dtype) for size in sizes]
+
+
+def _split_batch(values: Any, axes: Any, sizes: Shape, axis: int) -> tuple[Any, Any]:
+    x = batch_first(values[0], axes[0])
+    return split(x, sizes=sizes, axis=axis + 1), [0] * len(sizes)
+
+
+split = linear(
+    "split",
+    _split,
+    _split_abstract,
+    transpose=_split_transpose,
+    batch=_split_batch,
+    multiple=True,
+)
+
+
+# pad --------------------------------------------------------------------------------
+
+
+def _pad_transpose(ct: Array, x: Any, widths: Any) -> Array:
+    for axis, (before, after) in enumerate(widths):
+        if before or after:
+            sizes = (before, x.shape[axis], after)
+            ct = split(ct, sizes=sizes, axis=axis)[1]
+    return ct
+
+
+def _pad_batch(values: Any, axes: Any, widths: Any) -> tuple[Array, int]:
+    x = batch_first(values[0], axes[0])
+    return pad(x, widths=((0, 0), *widths)), 0
+
+
+pad = linear(
+    "pad",
+    lambda x, widths: namespace(x).pad(x, widths),
+    lambda x, widths: (
+        tuple([b + n + a for n, (b, a) in zip(x.shape, widths, strict=True)]),
+        x.dtype,
+    ),
+    transpose=_pad_transpose,
+    batch=_pad_batch,
+)
+
+
+def size_of(shape: Shape) -> int:
+    """Number of entries."""
+    return math.prod(shape)

@@ -1,0 +1,166 @@
+"""What every transform does with the arguments and results of the function it takes."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from funcad.backends import namespace
+from funcad.core import tree
+from funcad.core.errors import LeafTypeError, TangentMismatchError
+from funcad.core.tracing import Array, Tracer, aval_of, dtype_of, shape_of
+
+float0 = np.dtype([("float0", np.void, 0)])
+"""Dtype of the tangent of an integer or boolean: it has no value but zero."""
+
+_SCALARS = (bool, int, float, complex)
+
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def wraps(f: Callable[..., Any], transform: str) -> Decorator:
+    """Give a transformed function the name and docstring of the function it was."""
+    if not callable(f):
+        raise TypeError(
+            f"{transform} takes a function and was given {f!r} of type "
+            f"{type(f).__name__}. Write {transform}(f)(x), not {transform}(f(x))."
+        )
+
+    def decorate(transformed: Callable[..., Any]) -> Callable[..., Any]:
+        functools.update_wrapper(transformed, f)
+        if not hasattr(f, "__name__"):
+            transformed.__name__ = f"{transform}({type(f).__name__})"
+        return transformed
+
+    return decorate
+
+
+def is_array(x: Any) -> bool:
+    """Whether a leaf is an array, a tracer or a number that can be computed with."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        return x.dtype.kind in "fciub" or x.dtype == float0
+    return isinstance(x, (Tracer, *_SCALARS)) or (
+        hasattr(x, "__array_ufunc__") and hasattr(x, "dtype") and hasattr(x, "shape")
+    )
+
+
+def check_leaves(
+    leaves: Sequence[Any], treedef: Any, transform: str, what: str = "input"
+) -> None:
+    """Refuse leaves that are no arrays, naming the path to the first of them."""
+    for i, x in enumerate(leaves):
+        if not is_array(x):
+            paths, _ = tree.flatten_with_path(tree.unflatten(treedef, leaves))
+            path = tree.keystr(paths[i][0])
+            kind = type(x).__name__
+            if isinstance(x, (np.ndarray, np.generic)):
+                kind += f" of dtype {x.dtype}"
+            raise LeafTypeError(
+                f"{transform}: the leaf {path or 'itself'} of its {what} is a {kind} "
+                f"({_short(x)}), not an array or a number. Keep it out of the pytree: "
+                "pass it as an argument that is not transformed, or close over it."
+            )
+
+
+def _short(x: Any) -> str:
+    text = repr(x)
+    return text if len(text) < 60 else text[:57] + "..."
+
+
+def has_tangent(x: Any) -> bool:
+    """Whether a value has a tangent: floats and complex numbers do."""
+    return dtype_of(x).kind in "fc"
+
+
+def zero_tangent(x: Array) -> Array:
+    """The zero tangent or cotangent of a value, made explicit for the user."""
+    if has_tangent(x):
+        return namespace(x).zeros(shape_of(x), dtype_of(x))
+    return np.zeros(shape_of(x), float0)
+
+
+def check_tangents(
+    primals: Sequence[Array],
+    tangents: Sequence[Array],
+    paths: Callable[[], Sequence[str]],
+    transform: str,
+    what: str,
+) -> list[Array | None]:
+    """Refuse (co)tangents whose shape or dtype is not their primal's.
+
+    Returns
+    -------
+    list of arrays or None
+        The tangents, ``None`` for those of integers and booleans.
+    """
+    out: list[Array | None] = []
+    for i, (p, t) in enumerate(zip(primals, tangents, strict=True)):
+        if not has_tangent(p):
+            if dtype_of(t) != float0:
+                raise TangentMismatchError(
+                    f"{transform}: the value {paths()[i]} is {aval_of(p)}, which has "
+                    f"no tangent but zero, and its {what} is {aval_of(t)}. Give "
+                    "np.zeros(shape, funcad.float0) there, or make the value a float."
+                )
+            out.append(None)
+            continue
+        weak = type(p) in _SCALARS or type(t) in _SCALARS
+        if shape_of(p) != shape_of(t) or not (weak or dtype_of(p) == dtype_of(t)):
+            raise TangentMismatchError(
+                f"{transform}: the {what} of {paths()[i]} is {aval_of(t)} and the "
+                f"value is {aval_of(p)}; shapes and dtypes must be equal. Write "
+                f"{what}.astype(value.dtype) or reshape it."
+            )
+        out.append(t)
+    return out
+
+
+def select_arguments(
+    args: tuple[Any, ...], argnums: int | Sequence[int], transform: str
+) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+    """The arguments to differentiate, and how to put others in their place.
+
+    Returns
+    -------
+    chosen : pytree
+        The argument, or a tuple of them where ``argnums`` is a sequence.
+    replace : callable
+        Gives all positional arguments from new values of the chosen ones.
+    """
+    single = isinstance(argnums, (int, np.integer))
+    numbers = (argnums,) if single else tuple(argnums)  # type: ignore[arg-type]
+    for n in numbers:
+        if not isinstance(n, (int, np.integer)) or not -len(args) <= n < len(args):
+            raise TypeError(
+                f"{transform} was asked for argument {n!r} (argnums={argnums}) and the "
+                f"function was called with {len(args)} positional arguments. Pass what "
+                "is to be differentiated by position."
+            )
+    places = [operator.index(n) % len(args) for n in numbers]
+
+    if single:
+        (place,) = places
+
+        def replace(new: Any) -> tuple[Any, ...]:
+            return (*args[:place], new, *args[place + 1 :])
+
+        return args[place], replace
+
+    def replace_all(new: Any) -> tuple[Any, ...]:
+        full = list(args)
+        for i, value in zip(places, new, strict=True):
+            full[i] = value
+        return tuple(full)
+
+    return tuple(args[i] for i in places), replace_all
+
+
+def leaf_names(treedef: Any, leaves: Sequence[Any]) -> list[str]:
+    """Paths of the leaves of a tree, for messages."""
+    paths, _ = tree.flatten_with_path(tree.unflatten(treedef, leaves))
+    return [tree.keystr(path) or "the value" for path, _ in paths]

@@ -1,0 +1,254 @@
+"""``vmap``: the Batch trace, whose tracers hold an array and its batch axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from funcad.core import tree
+from funcad.core.errors import BatchSizeError, ConcretizationError
+from funcad.core.tracing import (
+    Array,
+    Params,
+    Primitive,
+    Trace,
+    Tracer,
+    dtype_of,
+    raise_missing,
+    shape_of,
+)
+from funcad.primitives.shape import broadcast_to, move_axis
+from funcad.transforms.arguments import check_leaves, wraps
+
+__all__ = ["Batch", "BatchTrace", "vmap"]
+
+
+class Batch(Tracer):
+    """One example of many: an array whose ``axis`` runs over the examples."""
+
+    __slots__ = ("axis", "value")
+
+    def __init__(self, trace: Trace, value: Array, axis: int) -> None:
+        self._trace = trace
+        self.value = value
+        self.axis = axis
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        shape = self.value.shape
+        return shape[: self.axis] + shape[self.axis + 1 :]  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> Any:
+        return self.value.dtype
+
+    @property
+    def array_type(self) -> type:
+        return getattr(self.value, "array_type", type(self.value))
+
+    def concrete(self, purpose: str) -> Array:
+        raise ConcretizationError(
+            f"{purpose} of a value inside vmap, {self.dtype}[{_dims(self.shape)}] an "
+            "example: it differs from example to example, so Python cannot branch, "
+            "count or index a list by it. Write np.where(condition, a, b) instead of "
+            "if, np.take instead of indexing a list, a masked sum instead of a loop "
+            "whose length depends on values; or call the function in a Python loop."
+        )
+
+
+class BatchTrace(Trace):
+    """Runs every operation once for all the examples."""
+
+    __slots__ = ("size",)
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def process(
+        self, primitive: Primitive, args: Sequence[Array], params: Params
+    ) -> Any:
+        if primitive.batch is None:
+            raise_missing(primitive, "batch", "vmap")
+        values = []
+        axes: list[int | None] = []
+        for arg in args:
+            if type(arg) is Batch and arg._trace is self:
+                values.append(arg.value)
+                axes.append(arg.axis)
+            else:
+                values.append(arg)
+                axes.append(None)
+        out, axis = primitive.batch(values, axes, **params)
+        if primitive.multiple:
+            return tuple(Batch(self, o, a) for o, a in zip(out, axis, strict=True))
+        return Batch(self, out, axis)
+
+
+def vmap(
+    f: Callable[..., Any],
+    in_axes: Any = 0,
+    out_axes: Any = 0,
+    *,
+    axis_size: int | None = None,
+) -> Callable[..., Any]:
+    """Map a function over an axis of its arguments, in one vectorised run.
+
+    Parameters
+    ----------
+    f : callable
+        Function of one example.
+    in_axes : int, None or pytree prefix, optional
+        The axis of each positional argument (or of each leaf) that runs over the
+        examples, negative from the end; ``None`` gives every example the whole value.
+        Keyword arguments are mapped over axis 0.
+    out_axes : int, None or pytree prefix, optional
+        Where the axis of examples goes in each result; ``None`` for results that are
+        the same for every example.
+    axis_size : int, optional
+        Number of examples, needed only where no argument is mapped.
+
+    Returns
+    -------
+    callable
+        Function of stacked arguments that returns stacked results.
+
+    Raises
+    ------
+    BatchSizeError
+        If the mapped axes differ in size or do not exist.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import funcad
+    >>> rows = np.arange(6.0).reshape(2, 3)
+    >>> funcad.vmap(lambda v: np.sum(v**2))(rows)
+    array([ 5., 50.])
+    """
+
+    @wraps(f, "vmap")
+    def batched(*args: Any, **kwargs: Any) -> Any:
+        if isinstance(in_axes, list):
+            prefix: Any = tuple(in_axes)
+        else:
+            prefix = in_axes
+        leaves, treedef = tree.flatten((args, kwargs))
+        check_leaves(leaves, treedef, "vmap")
+        is_none = _is_none
+        axes = tree.broadcast_prefix(
+            prefix, tree.structure(args), is_leaf=is_none, what="in_axes of vmap"
+        ) + [0] * (len(leaves) - tree.structure(args).num_leaves)
+        axes = [_canonical(a, x, "in_axes") for a, x in zip(axes, leaves, strict=True)]
+        size = _size(axes, leaves, (args, kwargs), axis_size)
+        trace = BatchTrace(size)
+        inner = [
+            x if a is None else Batch(trace, x, a)
+            for x, a in zip(leaves, axes, strict=True)
+        ]
+        try:
+            inner_args, inner_kwargs = tree.unflatten(treedef, inner)
+            result = f(*inner_args, **inner_kwargs)
+            outs, out_tree = tree.flatten(result)
+            check_leaves(outs, out_tree, "vmap", "output")
+            out_prefix = tree.broadcast_prefix(
+                out_axes, out_tree, is_leaf=is_none, what="out_axes of vmap"
+            )
+            outs = [
+                _stacked(trace, x, a) for x, a in zip(outs, out_prefix, strict=True)
+            ]
+        finally:
+            trace.alive = False
+        return tree.unflatten(out_tree, outs)
+
+    return batched
+
+
+def _is_none(x: Any) -> bool:
+    return x is None
+
+
+def _canonical(axis: Any, x: Array, what: str) -> int | None:
+    if axis is None:
+        return None
+    if not isinstance(axis, (int, np.integer)) or isinstance(axis, bool):
+        raise TypeError(
+            f"{what} of vmap must hold integers and None, not {axis!r} of type "
+            f"{type(axis).__name__}."
+        )
+    rank = len(shape_of(x))
+    if not -rank <= axis < rank:
+        raise BatchSizeError(
+            f"{what} of vmap asks for axis {axis} of an array of shape {shape_of(x)}, "
+            f"which has {rank} axes. Write None for an argument that is not mapped."
+        )
+    return int(axis) % rank
+
+
+def _size(
+    axes: Sequence[int | None], leaves: Sequence[Any], args: Any, axis_size: int | None
+) -> int:
+    sizes = {shape_of(x)[a] for x, a in zip(leaves, axes, strict=True) if a is not None}
+    if axis_size is not None:
+        sizes.add(axis_size)
+    if len(sizes) == 1:
+        return sizes.pop()
+    if not sizes:
+        raise BatchSizeError(
+            "vmap has nothing to map over: every entry of in_axes is None. Map at "
+            "least one argument, or give axis_size=."
+        )
+    paths, _ = tree.flatten_with_path(args)
+    rows = [
+        f"    {_argument(path)}: {shape_of(x)[a]} (axis {a} of shape {shape_of(x)})"
+        for (path, x), a in zip(paths, axes, strict=True)
+        if a is not None
+    ]
+    if axis_size is not None:
+        rows.append(f"    axis_size: {axis_size}")
+    raise BatchSizeError(
+        "vmap needs mapped axes of one size, and got\n"
+        + "\n".join(rows)
+        + "\n  Pass arrays of equal length there, or in_axes with None for those that "
+        "are not mapped."
+    )
+
+
+def _argument(path: Any) -> str:
+    """Name of a leaf of (args, kwargs)."""
+    kind, *rest = path
+    name = tree.keystr(tuple(rest))
+    return ("args" if tree.keystr((kind,)) == "[0]" else "kwargs") + name
+
+
+def _stacked(trace: BatchTrace, x: Any, axis: int | None) -> Array:
+    if type(x) is Batch and x._trace is trace:
+        if axis is None:
+            raise BatchSizeError(
+                "out_axes of vmap is None for an output that differs from example to "
+                f"example ({dtype_of(x)}[{_dims(x.shape)}] each). Give it an axis, or "
+                "reduce over the examples outside vmap."
+            )
+        rank = len(x.value.shape)
+        return move_axis(x.value, x.axis, _out_axis(axis, rank))
+    if axis is None:
+        return x
+    x = x if hasattr(x, "dtype") else np.asarray(x)
+    shape = shape_of(x)
+    out = broadcast_to(x, shape=(trace.size, *shape))
+    return move_axis(out, 0, _out_axis(axis, len(shape) + 1))
+
+
+def _out_axis(axis: int, rank: int) -> int:
+    if not -rank <= axis < rank:
+        raise BatchSizeError(
+            f"out_axes of vmap asks for axis {axis} of an output that has {rank} axes, "
+            "the one of the examples included."
+        )
+    return axis % rank
+
+
+def _dims(shape: tuple[int, ...]) -> str:
+    return ",".join(map(str, shape))

@@ -1,0 +1,298 @@
+"""Whole derivative matrices: Jacobians by either mode, Hessians, and their products.
+
+Each is a composition of the transforms below it and has no rules of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from funcad.backends import namespace
+from funcad.core import tree
+from funcad.core.errors import InputDtypeError
+from funcad.core.tracing import Array, aval_of, dtype_of, shape_of
+from funcad.primitives.shape import reshape, split
+from funcad.transforms.arguments import (
+    check_leaves,
+    leaf_names,
+    select_arguments,
+    wraps,
+    zero_tangent,
+)
+from funcad.transforms.batch import vmap
+from funcad.transforms.forward import Linearized, jvp, record
+from funcad.transforms.linear import transpose
+from funcad.transforms.reverse import grad
+
+__all__ = ["hessian", "hvp", "jacfwd", "jacobian", "jacrev"]
+
+
+def jacfwd(
+    f: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+) -> Callable[..., Any]:
+    """Jacobian by forward mode: one column for each input, all at once.
+
+    Best where there are more outputs than inputs.
+
+    Parameters
+    ----------
+    f : callable
+        Function of pytrees of arrays.
+    argnums : int or sequence of int, optional
+        Positional arguments to differentiate with respect to.
+    has_aux : bool, optional
+        Whether ``f`` returns ``(out, aux)``; the result is ``(jacobian, aux)`` then.
+    holomorphic : bool, optional
+        Whether ``f`` is holomorphic, which complex arguments require.
+
+    Returns
+    -------
+    callable
+        Takes the arguments of ``f`` and returns, in place of each leaf of its result, a
+        tree like the argument whose leaves have shape ``out.shape + in.shape``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import funcad
+    >>> funcad.jacfwd(lambda x: x**2)(np.array([1.0, 2.0]))
+    array([[2., 0.],
+           [0., 4.]])
+    """
+    return _jacobian(f, argnums, has_aux, holomorphic, "jacfwd", _by_columns)
+
+
+def jacrev(
+    f: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+) -> Callable[..., Any]:
+    """Jacobian by reverse mode: one row for each output, all at once.
+
+    Best where there are more inputs than outputs.
+
+    Parameters
+    ----------
+    f : callable
+        Function of pytrees of arrays.
+    argnums : int or sequence of int, optional
+        Positional arguments to differentiate with respect to.
+    has_aux : bool, optional
+        Whether ``f`` returns ``(out, aux)``; the result is ``(jacobian, aux)`` then.
+    holomorphic : bool, optional
+        Whether ``f`` is holomorphic, which complex arguments require.
+
+    Returns
+    -------
+    callable
+        As for :func:`jacfwd`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import funcad
+    >>> funcad.jacrev(lambda x: np.sum(x**2))(np.array([1.0, 2.0]))
+    array([2., 4.])
+    """
+    return _jacobian(f, argnums, has_aux, holomorphic, "jacrev", _by_rows)
+
+
+def jacobian(
+    f: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+) -> Callable[..., Any]:
+    """Jacobian by forward mode if there are fewer inputs than outputs, else by reverse.
+
+    Parameters
+    ----------
+    f : callable
+        Function of pytrees of arrays.
+    argnums : int or sequence of int, optional
+        Positional arguments to differentiate with respect to.
+    has_aux : bool, optional
+        Whether ``f`` returns ``(out, aux)``; the result is ``(jacobian, aux)`` then.
+    holomorphic : bool, optional
+        Whether ``f`` is holomorphic, which complex arguments require.
+
+    Returns
+    -------
+    callable
+        As for :func:`jacfwd`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import funcad
+    >>> funcad.jacobian(lambda x: np.array([2.0, 3.0]) * x)(1.0)
+    array([2., 3.])
+    """
+    return _jacobian(f, argnums, has_aux, holomorphic, "jacobian", _by_size)
+
+
+def hessian(
+    f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+) -> Callable[..., Any]:
+    """Matrix of second derivatives: ``jacfwd(jacrev(f))``.
+
+    Parameters
+    ----------
+    f : callable
+        Function of pytrees of arrays.
+    argnums : int or sequence of int, optional
+        Positional arguments to differentiate with respect to.
+    has_aux : bool, optional
+        Whether ``f`` returns ``(out, aux)``; the result is ``(hessian, aux)`` then.
+
+    Returns
+    -------
+    callable
+        Takes the arguments of ``f``; leaves have shape
+        ``out.shape + in.shape + in.shape``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import funcad
+    >>> funcad.hessian(lambda x: x[0] ** 2 * x[1])(np.array([1.0, 2.0]))
+    array([[4., 2.],
+           [2., 0.]])
+    """
+    return jacfwd(jacrev(f, argnums, has_aux), argnums, has_aux)
+
+
+def hvp(
+    f: Callable[..., Any],
+    primals: Any,
+    tangents: Any,
+    argnums: int | Sequence[int] = 0,
+) -> Any:
+    """Hessian-vector product, at a small multiple of the gradient's cost.
+
+    Forward over reverse: ``jvp(grad(f, argnums), primals, tangents)[1]``.
+
+    Parameters
+    ----------
+    f : callable
+        Function whose result is a real scalar.
+    primals, tangents : tuple
+        All arguments of ``f``, and the direction.
+    argnums : int or sequence of int, optional
+        Arguments with respect to which the gradient is taken.
+
+    Returns
+    -------
+    pytree
+        The derivative of the gradient along ``tangents``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import funcad
+    >>> x, v = np.array([1.0, 2.0]), np.array([1.0, 0.0])
+    >>> funcad.hvp(lambda x: np.sum(x**3), (x,), (v,))
+    array([6., 0.])
+    """
+    return jvp(grad(f, argnums), primals, tangents)[1]
+
+
+# ------------------------------------------------------------------------- machinery
+
+
+def _jacobian(
+    f: Callable[..., Any],
+    argnums: int | Sequence[int],
+    has_aux: bool,
+    holomorphic: bool,
+    name: str,
+    matrices: Callable[[Linearized, list[Array]], list[list[Array]]],
+) -> Callable[..., Any]:
+    @wraps(f, name)
+    def jacobian_of(*args: Any, **kwargs: Any) -> Any:
+        chosen, replace = select_arguments(args, argnums, name)
+        leaves, treedef = tree.flatten(chosen)
+        check_leaves(leaves, treedef, name)
+        _check_dtypes(leaves, treedef, holomorphic, name)
+        result = record(f, chosen, kwargs, leaves, treedef, has_aux, name, replace)
+        rows = [tree.unflatten(treedef, row) for row in matrices(result, leaves)]
+        out = tree.unflatten(result.tree, rows)
+        return (out, result.aux) if has_aux else out
+
+    return jacobian_of
+
+
+def _check_dtypes(
+    leaves: Sequence[Array], treedef: Any, holomorphic: bool, name: str
+) -> None:
+    for i, x in enumerate(leaves):
+        if dtype_of(x).kind != ("c" if holomorphic else "f"):
+            raise InputDtypeError(
+                f"{name}{' with holomorphic=True' * holomorphic} takes "
+                f"{'complex' if holomorphic else 'real floating-point'} inputs, and "
+                f"{leaf_names(treedef, leaves)[i]} is {aval_of(x)}."
+            )
+
+
+def _by_columns(result: Linearized, leaves: list[Array]) -> list[list[Array]]:
+    def pushforward(*tangents: Array) -> list[Array]:
+        outs = result.program.evaluate(tangents)
+        return [
+            zero_tangent(p) if t is None else t
+            for p, t in zip(result.outputs, outs, strict=True)
+        ]
+
+    columns = vmap(pushforward, out_axes=-1)(*_basis(leaves))
+    return [_cut(c, leaves, shape_of(p), -1) for c, p in zip(columns, result.outputs)]
+
+
+def _by_rows(result: Linearized, leaves: list[Array]) -> list[list[Array]]:
+    def pullback(*cotangents: Array) -> list[Array]:
+        cts = transpose(result.program, cotangents)
+        return [
+            zero_tangent(x) if ct is None else ct
+            for x, ct in zip(leaves, cts, strict=True)
+        ]
+
+    outputs = result.outputs
+    rows = vmap(pullback)(*_basis(outputs))
+    by_input = [_cut(r, outputs, shape_of(x), 0) for r, x in zip(rows, leaves)]
+    return [[column[i] for column in by_input] for i in range(len(outputs))]
+
+
+def _by_size(result: Linearized, leaves: list[Array]) -> list[list[Array]]:
+    inputs = sum(math.prod(shape_of(x)) for x in leaves)
+    outputs = sum(math.prod(shape_of(x)) for x in result.outputs)
+    by = _by_columns if inputs < outputs else _by_rows
+    return by(result, leaves)
+
+
+def _basis(leaves: Sequence[Array]) -> list[Array]:
+    """Unit vectors of the space of all leaves, stacked along a first axis."""
+    sizes = [math.prod(shape_of(x)) for x in leaves]
+    out = []
+    start = 0
+    for x, n in zip(leaves, sizes, strict=True):
+        xp = namespace(x)
+        block = xp.eye(sum(sizes), n, -start, dtype=dtype_of(x))
+        out.append(block.reshape((sum(sizes), *shape_of(x))))
+        start += n
+    return out
+
+
+def _cut(
+    stacked: Array, leaves: Sequence[Array], shape: tuple[int, ...], axis: int
+) -> list[Array]:
+    """Cut a stack over the basis into a block for each leaf, in the leaf's shape."""
+    sizes = tuple(math.prod(shape_of(x)) for x in leaves)
+    blocks = split(stacked, sizes=sizes, axis=axis % len(stacked.shape))
+    return [
+        reshape(b, shape=(*shape, *shape_of(x)) if axis else (*shape_of(x), *shape))
+        for b, x in zip(blocks, leaves, strict=True)
+    ]

@@ -1,0 +1,152 @@
+"""The Linear trace, which records a linear program, and the transpose of programs.
+
+``linearize`` is forward mode whose tangents are the tracers of this trace: the primal
+part of a function runs at once, and what happens to the tangents is written down.
+Walked backwards, the record is reverse mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from funcad.core.errors import ConcretizationError
+from funcad.core.program import Equation, Program, Var
+from funcad.core.tracing import (
+    Array,
+    Params,
+    Primitive,
+    Trace,
+    Tracer,
+    raise_missing,
+)
+
+_new_equation = tuple.__new__
+
+
+class Linear(Tracer):
+    """A variable of the linear program that is being recorded."""
+
+    __slots__ = ("var",)
+
+    def __init__(self, trace: Trace, var: Var) -> None:
+        self._trace = trace
+        self.var = var
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.var.shape
+
+    @property
+    def dtype(self) -> Any:
+        return self.var.dtype
+
+    @property
+    def array_type(self) -> type:
+        return np.ndarray
+
+    def concrete(self, purpose: str) -> Array:
+        raise ConcretizationError(
+            f"{purpose} of the argument of a function given to linear_transpose: it "
+            "has no value, and a linear function does not branch on values. Use "
+            "funcad.vjp, which evaluates the function at a point."
+        )
+
+
+class LinearTrace(Trace):
+    """Writes down the linear operations that it meets."""
+
+    __slots__ = ("equations",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.equations: list[Equation] = []
+
+    def process(
+        self, primitive: Primitive, args: Sequence[Array], params: Params
+    ) -> Any:
+        if primitive.transpose is None:
+            raise_missing(primitive, "transpose", "linear_transpose (or grad)")
+        inputs = [
+            arg.var if type(arg) is Linear and arg._trace is self else arg
+            for arg in args
+        ]
+        abstract = primitive.abstract
+        if abstract is None:
+            var = Var(params["shape"], params["dtype"])
+        elif primitive.multiple:
+            outputs = tuple([Var(*aval) for aval in abstract(*args, **params)])
+            self.equations.append(Equation(primitive, inputs, params, outputs))
+            return tuple([Linear(self, var) for var in outputs])
+        else:
+            var = Var(*abstract(*args, **params))
+        self.equations.append(
+            _new_equation(Equation, (primitive, inputs, params, (var,), None))
+        )
+        return Linear(self, var)
+
+    def variable(self, shape: tuple[int, ...], dtype: Any) -> Linear:
+        """A new input of the program."""
+        return Linear(self, Var(shape, dtype))
+
+    def program(self, inputs: Iterable[Linear], outputs: Iterable[Any]) -> Program:
+        """What was recorded; outputs that are not linear in the inputs are zeros."""
+        return Program(
+            [x.var for x in inputs],
+            self.equations,
+            [
+                x.var if type(x) is Linear and x._trace is self else None
+                for x in outputs
+            ],
+        )
+
+
+def transpose(
+    program: Program, cotangents: Sequence[Array | None], consume: bool = False
+) -> list[Array | None]:
+    """Run a linear program backwards.
+
+    Parameters
+    ----------
+    program : Program
+        Linear in its inputs.
+    cotangents : sequence of arrays or None
+        One for each output, ``None`` for zero.
+    consume : bool
+        Whether to drop each equation, and with it the residuals that it holds, once it
+        has been walked.
+
+    Returns
+    -------
+    list of arrays or None
+        A cotangent for each input, ``None`` for zero.
+    """
+    pending: dict[Var, Array] = {}
+    for var, ct in zip(program.outputs, cotangents, strict=True):
+        if var is not None and ct is not None:
+            pending[var] = pending[var] + ct if var in pending else ct
+    equations = program.equations
+    for equation in _drain(equations) if consume else reversed(equations):
+        primitive, inputs, params, outputs, _ = equation
+        if primitive.multiple:
+            ct = [pending.pop(var, None) for var in outputs]
+            if all(c is None for c in ct):
+                continue
+            params = params | {"outputs": outputs}
+        else:
+            ct = pending.pop(outputs[0], None)
+            if ct is None:
+                continue
+        for var, c in zip(inputs, primitive.transpose(ct, inputs, params)):  # type: ignore[misc]
+            if c is not None:
+                seen = pending.get(var)
+                pending[var] = c if seen is None else seen + c
+        del equation, inputs, ct
+    return [pending.get(var) for var in program.inputs]
+
+
+def _drain(equations: list[Equation]) -> Iterable[Equation]:
+    while equations:
+        yield equations.pop()

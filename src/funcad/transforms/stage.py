@@ -1,0 +1,237 @@
+"""Staging: the Stage trace, which writes a function down without running it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from funcad.core import tree
+from funcad.core.errors import ConcretizationError, user_line
+from funcad.core.program import Equation, Program, Var
+from funcad.core.tracing import (
+    Array,
+    Params,
+    Primitive,
+    ShapedArray,
+    Trace,
+    Tracer,
+    dtype_of,
+    shape_of,
+)
+from funcad.transforms.arguments import check_leaves, wraps
+
+__all__ = ["ShapeDtypeStruct", "eval_shape", "make_program"]
+
+
+class ShapeDtypeStruct:
+    """What an array looks like, without the array.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        The shape.
+    dtype : dtype
+        The dtype.
+
+    Examples
+    --------
+    >>> import funcad
+    >>> funcad.ShapeDtypeStruct((2, 3), "float32")
+    ShapeDtypeStruct(shape=(2, 3), dtype=float32)
+    """
+
+    __slots__ = ("dtype", "shape")
+    __array_ufunc__ = None
+
+    def __init__(self, shape: Sequence[int], dtype: Any) -> None:
+        self.shape = tuple(shape)
+        self.dtype = np.dtype(dtype)
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return int(np.prod(self.shape))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ShapeDtypeStruct) and (self.shape, self.dtype) == (
+            other.shape,
+            other.dtype,
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.shape, self.dtype))
+
+    def __repr__(self) -> str:
+        return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype})"
+
+
+class Staged(Tracer):
+    """A variable of the program that is being written."""
+
+    __slots__ = ("var",)
+
+    def __init__(self, trace: Trace, var: Var) -> None:
+        self._trace = trace
+        self.var = var
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.var.shape
+
+    @property
+    def dtype(self) -> Any:
+        return self.var.dtype
+
+    @property
+    def array_type(self) -> type:
+        return self._trace.array_type  # type: ignore[attr-defined, no-any-return]
+
+    def concrete(self, purpose: str) -> Array:
+        raise ConcretizationError(
+            f"{purpose} of a staged value, {ShapedArray(self.shape, self.dtype)}: only "
+            "its shape and dtype are known while make_program, eval_shape or jit write "
+            "the function down. Write np.where(condition, a, b) instead of if, and "
+            "pass numbers that decide about control flow as static arguments or close "
+            "over them."
+        )
+
+
+class StageTrace(Trace):
+    """Writes down every operation on its tracers."""
+
+    __slots__ = ("array_type", "equations")
+
+    def __init__(self, array_type: type) -> None:
+        super().__init__()
+        self.array_type = array_type
+        self.equations: list[Equation] = []
+
+    def process(
+        self, primitive: Primitive, args: Sequence[Array], params: Params
+    ) -> Any:
+        inputs = [a.var if type(a) is Staged and a._trace is self else a for a in args]
+        if primitive.abstract is None:
+            avals = [(params["shape"], params["dtype"])]
+        elif primitive.multiple:
+            avals = primitive.abstract(*args, **params)
+        else:
+            avals = [primitive.abstract(*args, **params)]
+        outputs = tuple(Var(shape, dtype) for shape, dtype in avals)
+        self.equations.append(Equation(primitive, inputs, params, outputs, user_line()))
+        tracers = tuple(Staged(self, var) for var in outputs)
+        return tracers if primitive.multiple else tracers[0]
+
+
+def make_program(
+    f: Callable[..., Any],
+    static_argnums: int | Sequence[int] = (),
+    return_shape: bool = False,
+) -> Callable[..., Any]:
+    """Function that writes ``f`` down as a :class:`~funcad.core.program.Program`.
+
+    Parameters
+    ----------
+    f : callable
+        Function of pytrees of arrays.
+    static_argnums : int or sequence of int, optional
+        Positional arguments that are constants of the program.
+    return_shape : bool, optional
+        Whether to return ``(program, out)``, where ``out`` has the structure of the
+        result and ``ShapeDtypeStruct`` leaves.
+
+    Returns
+    -------
+    callable
+        Takes the arguments of ``f``, arrays or ``ShapeDtypeStruct``, and returns the
+        program, whose inputs are the leaves of the arguments in order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import funcad
+    >>> print(funcad.make_program(lambda x: np.sum(np.sin(x)))(np.zeros(3)))
+    program(a:float64[3]) {
+      b:float64[3] = sin a
+      c:float64[] = reduce_sum[axis=(0,), keepdims=False] b
+      return (c)
+    }
+    """
+    static = (static_argnums,) if isinstance(static_argnums, int) else static_argnums
+
+    @wraps(f, "make_program")
+    def staged(*args: Any, **kwargs: Any) -> Any:
+        chosen = {n % len(args) for n in static}
+        dynamic = [x for i, x in enumerate(args) if i not in chosen]
+
+        def call(dynamic_args: list[Any], kw: dict[str, Any]) -> Any:
+            rest = iter(dynamic_args)
+            full = [x if i in chosen else next(rest) for i, x in enumerate(args)]
+            return f(*full, **kw)
+
+        program, out_tree = stage(call, (dynamic, kwargs))
+        if not return_shape:
+            return program
+        return program, tree.unflatten(out_tree, [_struct(v) for v in program.outputs])
+
+    return staged
+
+
+def eval_shape(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Shapes and dtypes of the result of a function, which is not run.
+
+    Parameters
+    ----------
+    f : callable
+        Function of pytrees of arrays.
+    *args, **kwargs : pytree
+        Its arguments, arrays or ``ShapeDtypeStruct``.
+
+    Returns
+    -------
+    pytree of ShapeDtypeStruct
+        With the structure of the result of ``f``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import funcad
+    >>> x = funcad.ShapeDtypeStruct((100, 200), np.float32)
+    >>> funcad.eval_shape(lambda x: x @ x.T, x)
+    ShapeDtypeStruct(shape=(100, 100), dtype=float32)
+    """
+    return make_program(f, return_shape=True)(*args, **kwargs)[1]
+
+
+def stage(f: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Program, Any]:
+    """Program of ``f(*args)`` and the structure of its result."""
+    leaves, treedef = tree.flatten(args)
+    check_leaves(
+        [x for x in leaves if not isinstance(x, ShapeDtypeStruct)],
+        tree.structure([0 for x in leaves if not isinstance(x, ShapeDtypeStruct)]),
+        "make_program",
+    )
+    types = [getattr(x, "array_type", type(x)) for x in leaves]
+    array_types = [t for t in types if hasattr(t, "__array_function__")]
+    trace = StageTrace(array_types[0] if array_types else np.ndarray)
+    inputs = [Var(shape_of(x), dtype_of(x)) for x in leaves]
+    try:
+        result = f(*tree.unflatten(treedef, [Staged(trace, v) for v in inputs]))
+        outs, out_tree = tree.flatten(result)
+        check_leaves(outs, out_tree, "make_program", "output")
+        outputs = [
+            x.var if type(x) is Staged and x._trace is trace else x for x in outs
+        ]
+    finally:
+        trace.alive = False
+    return Program(inputs, trace.equations, outputs), out_tree
+
+
+def _struct(x: Any) -> ShapeDtypeStruct:
+    return ShapeDtypeStruct(shape_of(x), dtype_of(x))
