@@ -146,7 +146,7 @@ reshape = linear(
 )
 
 
-def _transpose_batch(values: Any, axes: Any, **params: Any) -> tuple[Array, int]:
+def _transpose_batch(values: Any, axes: Any, /, **params: Any) -> tuple[Array, int]:
     (x,), (axis,) = values, axes
     order = (axis, *shifted(params["axes"], axis))
     return transpose(x, axes=order), 0
