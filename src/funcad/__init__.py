@@ -18,8 +18,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from funcad import numpy, tree
-from funcad.core import errors
+from funcad import errors, numpy, tree
 from funcad.core.program import Program
 from funcad.flatten import Flatten, ravel_pytree
 from funcad.primitives.elementwise import stop_gradient as _stop_gradient

@@ -1,0 +1,43 @@
+"""The exceptions that funcad raises; all are subclasses of :class:`FuncadError`."""
+
+from funcad.core.errors import (
+    BatchSizeError,
+    ConcretizationError,
+    DerivativeLossError,
+    DeviceError,
+    EscapedTracerError,
+    FuncadError,
+    InputDtypeError,
+    LeafTypeError,
+    MissingRuleError,
+    MixedBackendsError,
+    MutationError,
+    NonlinearError,
+    NonScalarOutputError,
+    RegistrationError,
+    TangentMismatchError,
+    TreeStructureError,
+    UnsupportedArgumentError,
+    UnsupportedFunctionError,
+)
+
+__all__ = [
+    "BatchSizeError",
+    "ConcretizationError",
+    "DerivativeLossError",
+    "DeviceError",
+    "EscapedTracerError",
+    "FuncadError",
+    "InputDtypeError",
+    "LeafTypeError",
+    "MissingRuleError",
+    "MixedBackendsError",
+    "MutationError",
+    "NonScalarOutputError",
+    "NonlinearError",
+    "RegistrationError",
+    "TangentMismatchError",
+    "TreeStructureError",
+    "UnsupportedArgumentError",
+    "UnsupportedFunctionError",
+]
