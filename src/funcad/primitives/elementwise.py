@@ -341,9 +341,9 @@ reciprocal = elementwise("reciprocal", np.reciprocal, lambda ans, x: -ans * ans)
 def _power_base(ans: Array, x: Array, y: Array) -> Array:
     """y x^(y-1), and zero where y is zero, also at x = 0."""
     if type(y) in (int, float, complex):
-        return (
-            y * x ** (y - 1) if y not in (0, 1, 2) else (x * 0, 1, 2 * x)[int(y.real)]
-        )
+        if y == 2:
+            return 2 * x
+        return y * x ** (y - 1) if y else x * 0
     zero = y == 0
     return y * x ** select(zero, 1, y - 1)
 
