@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -70,7 +71,7 @@ def elementwise(
 def _unary_jvp(partial: Rule) -> Rule:
     def jvp(ans: Array, primals: Any, tangents: Any, params: Params) -> Array:
         terms = (tangents[0], partial(ans, primals[0]))
-        return bind(weighted_sum, terms, {"shape": ans.shape, "dtype": ans.dtype})
+        return bind(weighted_sum, terms, _like(ans))
 
     return jvp
 
@@ -86,9 +87,16 @@ def _binary_jvp(left: Rule | None, right: Rule | None) -> Rule:
             terms += (t, right(ans, x, y))
         if not terms:
             return None
-        return bind(weighted_sum, terms, {"shape": ans.shape, "dtype": ans.dtype})
+        return bind(weighted_sum, terms, _like(ans))
 
     return jvp
+
+
+def _like(ans: Array) -> Params:
+    try:
+        return {"shape": ans.shape, "dtype": ans.dtype}
+    except AttributeError:  # a Python number
+        return {"shape": (), "dtype": dtype_of(ans)}
 
 
 def _batch(
@@ -212,19 +220,30 @@ def _signed(*signs: int) -> Rule:
     return transpose
 
 
+def _inverse(y: Array) -> Array:
+    """1 / y, infinite where a Python number is zero, as NumPy has it for arrays."""
+    return 1 / y if type(y) not in (int, float) or y else math.copysign(math.inf, y)
+
+
+# The operators, unlike the ufuncs, leave Python numbers what they are, so that these
+# keep following the dtype of the arrays that they meet (NEP 50).
 add = elementwise(
-    "add", np.add, lambda ans, x, y: 1, lambda ans, x, y: 1, transpose=_signed(1, 1)
+    "add",
+    operator.add,
+    lambda ans, x, y: 1,
+    lambda ans, x, y: 1,
+    transpose=_signed(1, 1),
 )
 subtract = elementwise(
     "subtract",
-    np.subtract,
+    operator.sub,
     lambda ans, x, y: 1,
     lambda ans, x, y: -1,
     transpose=_signed(1, -1),
 )
 multiply = elementwise(
     "multiply",
-    np.multiply,
+    operator.mul,
     lambda ans, x, y: y,
     lambda ans, x, y: x,
     transpose=one_at_a_time(
@@ -237,15 +256,15 @@ multiply = elementwise(
 )
 divide = elementwise(
     "divide",
-    np.divide,
-    lambda ans, x, y: 1 / y,
+    operator.truediv,
+    lambda ans, x, y: _inverse(y),
     lambda ans, x, y: -ans / y,
     transpose=one_at_a_time(
         "divide", [lambda ct, aval, x, y: sum_to(ct / y, aval), None]
     ),
 )
 negative = elementwise(
-    "negative", np.negative, lambda ans, x: -1, transpose=_signed(-1)
+    "negative", operator.neg, lambda ans, x: -1, transpose=_signed(-1)
 )
 positive = elementwise("positive", np.positive, lambda ans, x: 1, transpose=_signed(1))
 
@@ -308,10 +327,10 @@ _LN2, _LN10 = math.log(2), math.log(10)
 exp = elementwise("exp", np.exp, lambda ans, x: ans)
 exp2 = elementwise("exp2", np.exp2, lambda ans, x: ans * _LN2)
 expm1 = elementwise("expm1", np.expm1, lambda ans, x: ans + 1)
-log = elementwise("log", np.log, lambda ans, x: 1 / x)
-log2 = elementwise("log2", np.log2, lambda ans, x: 1 / (x * _LN2))
-log10 = elementwise("log10", np.log10, lambda ans, x: 1 / (x * _LN10))
-log1p = elementwise("log1p", np.log1p, lambda ans, x: 1 / (1 + x))
+log = elementwise("log", np.log, lambda ans, x: reciprocal(x))
+log2 = elementwise("log2", np.log2, lambda ans, x: reciprocal(x * _LN2))
+log10 = elementwise("log10", np.log10, lambda ans, x: reciprocal(x * _LN10))
+log1p = elementwise("log1p", np.log1p, lambda ans, x: reciprocal(1 + x))
 logaddexp = elementwise(
     "logaddexp",
     np.logaddexp,
@@ -380,7 +399,7 @@ arcsinh = elementwise("arcsinh", np.arcsinh, lambda ans, x: 1 / sqrt(x * x + 1))
 arccosh = elementwise(
     "arccosh", np.arccosh, lambda ans, x: 1 / (sqrt(x - 1) * sqrt(x + 1))
 )
-arctanh = elementwise("arctanh", np.arctanh, lambda ans, x: 1 / (1 - x * x))
+arctanh = elementwise("arctanh", np.arctanh, lambda ans, x: reciprocal(1 - x * x))
 deg2rad = elementwise("deg2rad", np.deg2rad, lambda ans, x: math.pi / 180)
 rad2deg = elementwise("rad2deg", np.rad2deg, lambda ans, x: 180 / math.pi)
 
@@ -390,9 +409,7 @@ rad2deg = elementwise("rad2deg", np.rad2deg, lambda ans, x: 180 / math.pi)
 def _absolute_jvp(ans: Array, primals: Any, tangents: Any, params: Params) -> Array:
     (x,), (t,) = primals, tangents
     if dtype_of(x).kind != "c":
-        return bind(
-            weighted_sum, (t, sign(x)), {"shape": ans.shape, "dtype": ans.dtype}
-        )
+        return bind(weighted_sum, (t, sign(x)), _like(ans))
     # d|x| = Re(conj(x) dx) / |x|, and zero at the origin
     return real(t * conjugate(x / select(ans == 0, 1, ans)))
 
