@@ -6,7 +6,7 @@ import sys
 import pytest
 
 # Modules of funcad itself and of the standard library that NumPy does not load already.
-MOST_MODULES = 90
+MOST_MODULES = 60
 
 LISTING = """
 import sys

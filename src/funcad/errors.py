@@ -1,6 +1,7 @@
 """The exceptions that funcad raises; all are subclasses of :class:`FuncadError`."""
 
 from funcad.core.errors import (
+    ArgumentError,
     BatchSizeError,
     ConcretizationError,
     DerivativeLossError,
@@ -14,6 +15,8 @@ from funcad.core.errors import (
     MutationError,
     NonlinearError,
     NonScalarOutputError,
+    OutputDtypeError,
+    RandomKeyError,
     RegistrationError,
     TangentMismatchError,
     TreeStructureError,
@@ -22,6 +25,7 @@ from funcad.core.errors import (
 )
 
 __all__ = [
+    "ArgumentError",
     "BatchSizeError",
     "ConcretizationError",
     "DerivativeLossError",
@@ -33,8 +37,10 @@ __all__ = [
     "MissingRuleError",
     "MixedBackendsError",
     "MutationError",
-    "NonScalarOutputError",
     "NonlinearError",
+    "NonScalarOutputError",
+    "OutputDtypeError",
+    "RandomKeyError",
     "RegistrationError",
     "TangentMismatchError",
     "TreeStructureError",

@@ -15,7 +15,8 @@ import sys
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _EXAMPLES = os.path.join(_PACKAGE, "examples") + os.sep
 _LIBRARIES = tuple(
-    f"{os.sep}site-packages{os.sep}{name}{os.sep}"
+    f"{os.sep}{place}{os.sep}{name}{os.sep}"
+    for place in ("site-packages", "dist-packages")
     for name in ("numpy", "scipy", "cupy", "cupyx")
 )
 
@@ -71,6 +72,10 @@ class NonScalarOutputError(FuncadError, TypeError):
 
 class InputDtypeError(FuncadError, TypeError):
     """A derivative with respect to an integer, boolean or otherwise unfit input."""
+
+
+class OutputDtypeError(FuncadError, TypeError):
+    """A Jacobian by rows of an output that is complex where the input is real."""
 
 
 class LeafTypeError(FuncadError, TypeError):

@@ -6,6 +6,7 @@ dtypes of their parameters, so do the updates.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,34 @@ def incremented(count: Array) -> Array:
 def bias_correction(decay: Array, count: Array) -> Array:
     """``1 - decay**count``, the sum of the weights of an average begun at zero."""
     return weak(1 - decay**count)
+
+
+def map_step(
+    step: Callable[..., tuple[Array, ...]], updates: PyTree, *memories: PyTree
+) -> tuple[PyTree, ...]:
+    """Apply ``step(g, *memory) -> (update, *memory)`` to each leaf.
+
+    Parameters
+    ----------
+    step : callable
+        From an update and what is remembered for it to the new ones.
+    updates, *memories : pytrees of arrays
+        Of the same structure and shapes.
+
+    Returns
+    -------
+    tuple of pytrees
+        As many as were given.
+    """
+    leaves, treedef = tree.flatten(updates)
+    check_match("gradients", updates, "state", memories[-1])
+    columns = [tree.leaves(memory) for memory in memories]
+    rows = [step(*row) for row in zip(leaves, *columns, strict=True)]
+    if not rows:
+        return updates, *memories
+    return tuple(
+        [tree.unflatten(treedef, column) for column in zip(*rows, strict=True)]
+    )
 
 
 def check_trainable(params: PyTree) -> None:

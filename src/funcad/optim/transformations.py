@@ -39,6 +39,7 @@ from funcad.optim.leaves import (
     converted,
     filled_squares,
     incremented,
+    map_step,
     moving_average,
     zero_count,
     zeros_like,
@@ -272,14 +273,13 @@ def trace(
     def update(
         updates: PyTree, state: TraceState, params: PyTree = None
     ) -> tuple[PyTree, TraceState]:
-        check_match("gradients", updates, "state", state.trace)
+        def step(g: Array, t: Array) -> tuple[Array, Array]:
+            summed = g + scaled(decay, t)
+            ahead = g + scaled(decay, summed) if nesterov else summed
+            return ahead, converted(summed, t)
 
-        def step(g: Array, t: Array) -> Array:
-            return g + scaled(decay, t)
-
-        summed = tree.map(step, updates, state.trace)
-        following = TraceState(tree.map(converted, summed, state.trace))
-        return (tree.map(step, updates, summed) if nesterov else summed), following
+        updates, summed = map_step(step, updates, state.trace)
+        return updates, TraceState(summed)
 
     return GradientTransformation(init, update)
 
@@ -346,28 +346,23 @@ def scale_by_adam(
     def update(
         updates: PyTree, state: ScaleByAdamState, params: PyTree = None
     ) -> tuple[PyTree, ScaleByAdamState]:
-        check_match("gradients", updates, "state", state.nu)
         count = incremented(state.count)
-        mu = tree.map(lambda m, g: moving_average(b1, m, g), state.mu, updates)
-        nu = tree.map(lambda v, g: average_of_squares(b2, v, g), state.nu, updates)
         of_mu, of_nu = 1 / bias_correction(b1, count), 1 / bias_correction(b2, count)
-        ahead = mu
-        if nesterov:
-            # The average one step on if the gradient stayed: corrected for t + 1
-            # where it holds mu, for t where it holds the gradient.
-            share = bias_correction(b1, count) / bias_correction(b1, count + 1)
-            ahead = tree.map(
-                lambda m, g: scaled(b1 * share, m) + scaled(1 - b1, g),
-                mu,
-                updates,
-            )
+        of_next = 1 / bias_correction(b1, count + 1)
 
-        def direction(m: Array, v: Array) -> Array:
-            root = np.sqrt(shifted(eps_root, scaled(of_nu, v)))
-            return scaled(of_mu, m) / shifted(eps, root)
+        def step(g: Array, m: Array, v: Array) -> tuple[Array, Array, Array]:
+            mean = moving_average(b1, m, g)
+            square = average_of_squares(b2, v, g)
+            if nesterov:
+                # The mean of the next step, if its gradient were this one again.
+                ahead = scaled(b1 * of_next, mean) + scaled((1 - b1) * of_mu, g)
+            else:
+                ahead = scaled(of_mu, mean)
+            root = np.sqrt(shifted(eps_root, scaled(of_nu, square)))
+            return ahead / shifted(eps, root), converted(mean, m), square
 
-        following = ScaleByAdamState(count, tree.map(converted, mu, state.mu), nu)
-        return tree.map(direction, ahead, nu), following
+        updates, mu, nu = map_step(step, updates, state.mu, state.nu)
+        return updates, ScaleByAdamState(count, mu, nu)
 
     return GradientTransformation(init, update)
 
@@ -412,15 +407,13 @@ def scale_by_lion(
     def update(
         updates: PyTree, state: ScaleByLionState, params: PyTree = None
     ) -> tuple[PyTree, ScaleByLionState]:
-        check_match("gradients", updates, "state", state.mu)
 
-        def following(m: Array, g: Array) -> Array:
-            return converted(moving_average(b2, m, g), m)
+        def step(g: Array, m: Array) -> tuple[Array, Array]:
+            direction = np.sign(moving_average(b1, m, g))
+            return direction, converted(moving_average(b2, m, g), m)
 
-        directions = tree.map(
-            lambda m, g: np.sign(moving_average(b1, m, g)), state.mu, updates
-        )
-        return directions, ScaleByLionState(tree.map(following, state.mu, updates))
+        updates, mu = map_step(step, updates, state.mu)
+        return updates, ScaleByLionState(mu)
 
     return GradientTransformation(init, update)
 
@@ -477,15 +470,15 @@ def scale_by_rms(
     def update(
         updates: PyTree, state: ScaleByRmsState, params: PyTree = None
     ) -> tuple[PyTree, ScaleByRmsState]:
-        check_match("gradients", updates, "state", state.nu)
         count = incremented(state.count)
-        nu = tree.map(lambda v, g: average_of_squares(decay, v, g), state.nu, updates)
         correction = averaging_correction(decay, count, bias_correction)
 
-        def normalised(g: Array, v: Array) -> Array:
-            return g / root_with(eps, scaled(correction, v), eps_in_sqrt)
+        def step(g: Array, v: Array) -> tuple[Array, Array]:
+            square = average_of_squares(decay, v, g)
+            return g / root_with(eps, scaled(correction, square), eps_in_sqrt), square
 
-        return tree.map(normalised, updates, nu), ScaleByRmsState(count, nu)
+        updates, nu = map_step(step, updates, state.nu)
+        return updates, ScaleByRmsState(count, nu)
 
     return GradientTransformation(init, update)
 
@@ -537,22 +530,20 @@ def scale_by_stddev(
     def update(
         updates: PyTree, state: ScaleByStddevState, params: PyTree = None
     ) -> tuple[PyTree, ScaleByStddevState]:
-        check_match("gradients", updates, "state", state.nu)
         count = incremented(state.count)
-        mu = tree.map(
-            lambda m, g: converted(moving_average(decay, m, g), m), state.mu, updates
-        )
-        nu = tree.map(lambda v, g: average_of_squares(decay, v, g), state.nu, updates)
         correction = averaging_correction(decay, count, bias_correction)
 
-        def normalised(g: Array, m: Array, v: Array) -> Array:
+        def step(g: Array, m: Array, v: Array) -> tuple[Array, Array, Array]:
+            mean = converted(moving_average(decay, m, g), m)
+            square = average_of_squares(decay, v, g)
             # Never negative but for rounding.
-            square = abs_squared(scaled(correction, m))
-            variance = np.maximum(scaled(correction, v) - square, 0)
-            return g / root_with(eps, variance, eps_in_sqrt)
+            variance = np.maximum(
+                scaled(correction, square) - abs_squared(scaled(correction, mean)), 0
+            )
+            return g / root_with(eps, variance, eps_in_sqrt), mean, square
 
-        following = ScaleByStddevState(count, mu, nu)
-        return tree.map(normalised, updates, mu, nu), following
+        updates, mu, nu = map_step(step, updates, state.mu, state.nu)
+        return updates, ScaleByStddevState(count, mu, nu)
 
     return GradientTransformation(init, update)
 
@@ -598,16 +589,15 @@ def scale_by_rss(
     def update(
         updates: PyTree, state: ScaleByRssState, params: PyTree = None
     ) -> tuple[PyTree, ScaleByRssState]:
-        check_match("gradients", updates, "state", state.sum_of_squares)
-        sums = tree.map(
-            lambda s, g: converted(s + abs_squared(g), s), state.sum_of_squares, updates
-        )
 
-        def normalised(g: Array, s: Array) -> Array:
+        def step(g: Array, s: Array) -> tuple[Array, Array]:
+            total = converted(s + abs_squared(g), s)
             # Where the sum is zero so are all updates, and zero by one is zero.
-            return g / np.sqrt(np.where(s > 0, shifted(eps, s), 1))
+            root = np.sqrt(np.where(total > 0, shifted(eps, total), 1))
+            return g / root, total
 
-        return tree.map(normalised, updates, sums), ScaleByRssState(sums)
+        updates, sums = map_step(step, updates, state.sum_of_squares)
+        return updates, ScaleByRssState(sums)
 
     return GradientTransformation(init, update)
 
