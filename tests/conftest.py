@@ -1,12 +1,13 @@
 """What all tests share: hypothesis profiles and the choice of array library.
 
 ``--hypothesis-profile=thorough`` (hypothesis's own option) runs long;
-``--backend=cupy`` runs the tests that take the ``backend`` fixture on a GPU.
+``--backend=cupy`` runs the tests that take the ``backend`` or ``library`` fixture on a
+GPU, ``--backend=double`` on the arrays of ``backend_double``, which stand in for one.
 """
 
 from types import ModuleType
+from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -26,17 +27,42 @@ settings.load_profile("default")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--backend",
-        choices=("numpy", "cupy"),
-        default="numpy",
-        help="array library for the tests that take the `backend` fixture",
+        choices=("numpy", "double", "cupy"),
+        help="array library for the tests that take the `backend` fixture (numpy, if "
+        "not given) or the `library` fixture (numpy and then the double)",
     )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "library" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("backend")
+        libraries = [chosen] if chosen else ["numpy", "double"]
+        metafunc.parametrize("library", libraries, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
 def backend(request: pytest.FixtureRequest) -> ModuleType:
     """The array library chosen by ``--backend``; skips where it cannot run."""
-    if request.config.getoption("backend") == "numpy":
-        return np
+    return _available(request.config.getoption("backend") or "numpy").namespace
+
+
+@pytest.fixture(scope="session")
+def library(request: pytest.FixtureRequest) -> Any:
+    """A funcad backend: the chosen one, or each that runs without a GPU in turn."""
+    return _available(request.param)
+
+
+def _available(name: str) -> Any:
+    from funcad.backends import backend_called
+
+    if name == "cupy":
+        _require_gpu()
+    if name == "double":
+        import backend_double  # noqa: F401
+    return backend_called(name)
+
+
+def _require_gpu() -> None:
     cupy = pytest.importorskip("cupy", reason="--backend=cupy needs CuPy")
     try:
         count = cupy.cuda.runtime.getDeviceCount()
@@ -44,4 +70,3 @@ def backend(request: pytest.FixtureRequest) -> ModuleType:
         pytest.skip(f"--backend=cupy needs a GPU: {error}")
     if count == 0:
         pytest.skip("--backend=cupy needs a GPU, and CUDA finds none")
-    return cupy

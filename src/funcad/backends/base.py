@@ -24,7 +24,7 @@ class Backend:
         raise NotImplementedError
 
     def solve_triangular(self, a: Any, b: Any, lower: bool) -> Any:
-        """Solve ``a @ x = b`` for a stack of triangular matrices."""
+        """Solve ``a @ x = b`` for stacks of one shape and dtype, ``a`` triangular."""
         raise NotImplementedError
 
     def erf(self, x: Any) -> Any:

@@ -28,9 +28,6 @@ class CupyBackend(Backend):
     def solve_triangular(self, a: Any, b: Any, lower: bool) -> Any:
         from cupyx.scipy.linalg import solve_triangular
 
-        shape = cupy.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-        a = cupy.broadcast_to(a, shape + a.shape[-2:])
-        b = cupy.broadcast_to(b, shape + b.shape[-2:])
         return solve_triangular(a, b, lower=lower)
 
     def erf(self, x: Any) -> Any:

@@ -31,12 +31,9 @@ class NumpyBackend(Backend):
     def solve_triangular(self, a: Any, b: Any, lower: bool) -> Any:
         from scipy.linalg import solve_triangular
 
-        shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-        a = np.broadcast_to(a, shape + a.shape[-2:])
-        b = np.broadcast_to(b, shape + b.shape[-2:])
-        out = np.empty(b.shape, np.result_type(a, b))
-        for i in np.ndindex(shape):
-            out[i] = solve_triangular(a[i], b[i], lower=lower)
+        out = np.empty(b.shape, b.dtype)
+        for i in np.ndindex(b.shape[:-2]):
+            out[i] = solve_triangular(a[i], b[i], lower=lower, check_finite=False)
         return out
 
     def erf(self, x: Any) -> Any:

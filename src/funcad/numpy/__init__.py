@@ -3,7 +3,8 @@
 ``import funcad.numpy as fnp`` is for code that prefers not to import NumPy; the
 functions are NumPy's own, which find funcad by NumPy's protocols when they are given a
 tracer.  What NumPy's protocols do not reach is here: :func:`array` and
-:func:`asarray` of tracers, and :class:`at` for updates.
+:func:`asarray` of tracers, :func:`take` from a plain array at traced positions, and
+:class:`at` for updates.
 ``dir(funcad.numpy)`` lists what can be traced.
 """
 
@@ -22,7 +23,7 @@ from funcad.numpy.dispatch import as_operand as _as_operand
 from funcad.numpy.indexing import at
 from funcad.primitives.shape import convert as _convert
 
-__all__ = ["array", "asarray", "at"]
+__all__ = ["array", "asarray", "at", "take"]
 
 
 def asarray(a: Any, dtype: Any = None) -> Any:
@@ -74,6 +75,40 @@ def array(object: Any, dtype: Any = None) -> Any:
     """
     a = asarray(object, dtype)
     return a if isinstance(a, _Tracer) else a.copy()
+
+
+def take(a: Any, indices: Any, axis: int | None = None, mode: str = "raise") -> Any:
+    """Entries of an array at positions, either of which may be traced.
+
+    NumPy's own function finds funcad only where the array is traced.
+
+    Parameters
+    ----------
+    a : array
+        Where to take from.
+    indices : array of integers
+        Positions along ``axis``.
+    axis : int, optional
+        The axis; the raveled array without it.
+    mode : {"raise", "wrap", "clip"}, optional
+        What becomes of positions outside of the axis.
+
+    Returns
+    -------
+    array
+        Of the shape of ``a`` with ``axis`` replaced by the shape of ``indices``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import funcad
+    >>> import funcad.numpy as fnp
+    >>> table = np.array([10.0, 20.0, 30.0])
+    >>> funcad.vmap(lambda i: fnp.take(table, i))(np.array([2, 0]))
+    array([30., 10.])
+    """
+    a, indices = _as_operand(a, indices), _as_operand(indices, a)
+    return _FUNCTIONS[_np.take](a, indices, axis, mode=mode)
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from funcad.core.errors import UnsupportedArgumentError, UnsupportedFunctionError
+from funcad.backends import namespace
+from funcad.core.errors import (
+    LeafTypeError,
+    UnsupportedArgumentError,
+    UnsupportedFunctionError,
+)
 from funcad.core.tracing import Array, Primitive, Tracer, bind
 
 Function = Callable[..., Any]
@@ -28,7 +33,8 @@ METHODS: dict[tuple[Any, str], Function] = {}
 """``reduce`` and ``accumulate`` of ufuncs."""
 
 _accepted: dict[Any, frozenset[str]] = {}
-_KNOWN = (Tracer, np.ndarray, np.generic, bool, int, float, complex)
+PYTHON_SCALARS = (bool, int, float, complex)
+_KNOWN = (Tracer, np.ndarray, np.generic, *PYTHON_SCALARS)
 
 
 def implements(*functions: Any) -> Callable[[Function], Function]:
@@ -75,17 +81,20 @@ def call_ufunc(
         if primitive is not None and not kwargs:
             for x in inputs:
                 if not isinstance(x, _KNOWN):
-                    inputs = tuple(as_operand(x) for x in inputs)
+                    inputs = tuple(as_operands(*inputs))
             return bind(primitive, inputs, {})
-        if primitive is not None or ufunc in FUNCTIONS:
-            out = kwargs.get("out")
-            refuse(f"np.{ufunc.__name__}", **kwargs | {"out": out and out[0]})
-            inputs = tuple(as_operand(x) for x in inputs)
-            return (primitive or FUNCTIONS[ufunc])(*inputs)
+        implementation = primitive or FUNCTIONS.get(ufunc)
+        if implementation is not None:
+            accepted = {
+                k: kwargs.pop(k) for k in _accepted.get(ufunc, ()) & kwargs.keys()
+            }
+            refuse(f"np.{ufunc.__name__}", **kwargs)
+            return implementation(*as_operands(*inputs), **accepted)
     function = METHODS.get((ufunc, method))
     if function is None:
-        name = ufunc.__name__ + ("" if method == "__call__" else f".{method}")
-        raise unsupported(name)
+        known = getattr(np, ufunc.__name__, None) is ufunc
+        name = ("np." if known else "the ufunc ") + ufunc.__name__
+        raise unsupported(name + ("" if method == "__call__" else f".{method}"))
     return function(*inputs, **kwargs)
 
 
@@ -105,12 +114,32 @@ def call_function(
 
 def unsupported(name: str) -> UnsupportedFunctionError:
     """The error for a function that cannot be traced."""
-    name = name if name.startswith("np.") else f"np.{name}"
     return UnsupportedFunctionError(
-        f"{name} cannot be traced by funcad. Compose it from functions that can "
-        "(dir(funcad.numpy) lists them), or call it on plain arrays, outside of what "
-        "is transformed or on funcad.stop_gradient(x)."
+        f"{name} cannot be traced by funcad. "
+        + _INSTEAD.get(
+            name.removeprefix("np."),
+            "Compose it from functions that can (dir(funcad.numpy) lists them), or "
+            "call it on plain arrays, outside of what is transformed.",
+        )
     )
+
+
+_UPDATE = (
+    "It writes into an array, and traced arrays are never written into. Write "
+    "fnp.at(x)[i].set(v) with import funcad.numpy as fnp."
+)
+_VARIABLE = (
+    "The size of its result depends on values. Write np.where(condition, x, y) with "
+    "three arguments and go on with all entries."
+)
+_INSTEAD = {
+    "copyto": "np.full and np.full_like end here when what to fill with is traced and "
+    "the array is not: write np.broadcast_to(value, shape).",
+    **dict.fromkeys(["put", "place", "putmask", "put_along_axis"], _UPDATE),
+    **dict.fromkeys(["fill_diagonal"], _UPDATE),
+    **dict.fromkeys(["nonzero", "argwhere", "flatnonzero", "unique"], _VARIABLE),
+    **dict.fromkeys(["compress", "extract"], _VARIABLE),
+}
 
 
 def _name(function: Any) -> str:
@@ -118,10 +147,25 @@ def _name(function: Any) -> str:
     return f"{module.replace('numpy', 'np', 1)}.{function.__name__}"
 
 
-def as_operand(x: Any) -> Array:
-    """An operand that is not an array yet, as one; lists may hold tracers."""
+def as_operand(x: Any, *others: Array) -> Array:
+    """An operand that is not an array yet, as one in the library of the others.
+
+    Lists may hold tracers.
+    """
     if isinstance(x, _KNOWN) or hasattr(x, "__array_function__"):
         return x
-    if isinstance(x, (list, tuple)):
-        return FUNCTIONS[np.stack]([as_operand(v) for v in x]) if x else np.array(x)
-    return np.asarray(x)
+    if isinstance(x, (list, tuple)) and x:
+        array = FUNCTIONS[np.stack]([as_operand(v) for v in x])
+    else:
+        array = np.asarray(x)
+        if array.dtype.kind not in "biufc":
+            raise LeafTypeError(
+                f"an operand of type {type(x).__name__} ({x!r}) meets a traced array "
+                "and is no array and no number. Convert it, as in float(x), first."
+            )
+    return namespace(*others).asarray(array) if type(array) is np.ndarray else array
+
+
+def as_operands(*xs: Any) -> list[Array]:
+    """Operands that meet in one operation, each as an array or a number."""
+    return [as_operand(x, *xs) for x in xs]

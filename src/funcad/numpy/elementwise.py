@@ -6,8 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from funcad.core.tracing import Array, dtype_of, registry, shape_of
-from funcad.numpy.dispatch import PRIMITIVES, as_operand, implements, refuse
+from funcad.core.tracing import Array, Tracer, dtype_of, registry, shape_of
+from funcad.numpy.dispatch import (
+    PRIMITIVES,
+    as_operand,
+    as_operands,
+    implements,
+    refuse,
+)
 from funcad.primitives import elementwise as p
 from funcad.primitives.shape import convert
 
@@ -19,6 +25,12 @@ PRIMITIVES.update(
         and isinstance(getattr(np, name, None), np.ufunc)
     }
 )
+PRIMITIVES.update({np.degrees: p.rad2deg, np.radians: p.deg2rad})
+
+
+@implements(np.divmod)
+def divmod(x1: Array, x2: Array, /) -> tuple[Array, Array]:
+    return p.floor_divide(x1, x2), p.remainder(x1, x2)
 
 
 @implements(np.where)
@@ -28,7 +40,7 @@ def where(condition: Array, *branches: Array) -> Array:
             "np.where of a traced array takes three arguments, (condition, x, y): the "
             "positions where a condition holds have no fixed number."
         )
-    return p.select(*map(as_operand, (condition, *branches)))
+    return p.select(*as_operands(condition, *branches))
 
 
 @implements(np.clip)
@@ -47,7 +59,7 @@ def clip(
         (a_max if max is np._NoValue else max, p.minimum),  # type: ignore[attr-defined]
     ):
         if bound is not None and bound is not np._NoValue:  # type: ignore[attr-defined]
-            a = combine(a, as_operand(bound))
+            a = combine(a, as_operand(bound, a))
     return a
 
 
@@ -132,7 +144,9 @@ def iscomplexobj(x: Array) -> bool:
 
 @implements(np.result_type)
 def result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:
-    return np.result_type(*[getattr(x, "dtype", x) for x in arrays_and_dtypes])
+    return np.result_type(
+        *[x.dtype if isinstance(x, Tracer) else x for x in arrays_and_dtypes]
+    )
 
 
 @implements(np.astype)
@@ -142,6 +156,10 @@ def astype(x: Array, dtype: Any, /, *, copy: bool = True, device: Any = None) ->
 
 @implements(np.diff)
 def diff(a: Array, n: int = 1, axis: int = -1) -> Array:
+    if n < 0:
+        raise ValueError(f"order must be non-negative but got {n}")
+    if not shape_of(a):
+        raise ValueError("diff requires input that is at least one dimensional")
     a = np.moveaxis(a, axis, -1)
     for _ in range(n):
         a = (

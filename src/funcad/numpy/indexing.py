@@ -11,7 +11,7 @@ import numpy as np
 from funcad.backends import namespace
 from funcad.core.errors import ConcretizationError, MutationError
 from funcad.core.tracing import Array, ShapedArray, Tracer, bind, dtype_of, shape_of
-from funcad.numpy.dispatch import as_operand, implements
+from funcad.numpy.dispatch import PYTHON_SCALARS, as_operand, implements
 from funcad.numpy.reductions import axis_of
 from funcad.primitives import indexing as p
 from funcad.primitives.elementwise import maximum, minimum, multiply, select
@@ -42,6 +42,19 @@ def _check_integers(x: Array, key: tuple[Any, ...]) -> None:
 _NOTHING = np.empty(())
 
 
+def check_bounds(indices: Array, n: int, axis: int) -> None:
+    """Refuse positions outside of an axis of size ``n``, where they are known."""
+    if isinstance(indices, Tracer) or namespace(indices) is not np:
+        return
+    if np.size(indices):
+        low, high = np.min(indices), np.max(indices)
+        if low < -n or high >= n:
+            raise IndexError(
+                f"index {low if low < -n else high} is out of bounds for axis {axis} "
+                f"with size {n}"
+            )
+
+
 class Selection:
     """A NumPy index with arrays in it, as a basic index and then a gather.
 
@@ -51,23 +64,25 @@ class Selection:
 
     def __init__(self, x: Array, key: tuple[Any, ...]) -> None:
         key = _plain(key, x)
-        used = sum(part is not None and part is not Ellipsis for part in key)
-        rank = len(x.shape)
-        if used > rank:
-            raise IndexError(
-                f"too many indices for array: array is {rank}-dimensional, but {used} "
-                "were indexed"
-            )
+        used = sum(_axes_used(part) for part in key)
         if not any(part is Ellipsis for part in key):
             key = (*key, Ellipsis)
         basic: list[Any] = []
         arrays: list[Array] = []
         places: list[int] = []
-        for part in key:
+        runs = (
+            0  # of array indices next to one another, an empty ellipsis between or not
+        )
+        for previous, part in zip((None, *key), key):
+            runs += _picks(part) and not _picks(previous)
             if part is Ellipsis:
-                basic.extend([slice(None)] * (rank - used))
+                basic.extend([slice(None)] * (len(x.shape) - used))
             elif part is None or isinstance(part, slice):
                 basic.append(part)
+            elif isinstance(part, bool):  # picks a new axis once, or not at all
+                arrays.append(namespace(x).zeros(int(part), np.intp))
+                places.append(len(basic))
+                basic.append(None)
             else:
                 arrays.append(part)
                 places.append(len(basic))
@@ -75,21 +90,21 @@ class Selection:
         self.basic = tuple(basic)
         self.arrays = arrays
         self.places = places
-        adjacent = not places or places[-1] - places[0] + 1 == len(places)
-        self.landing = places[0] if adjacent and places else 0
+        self.landing = places[0] if runs == 1 else 0
         self.shape = np.broadcast_to(_NOTHING, x.shape)[self.basic].shape
         self._check_bounds()
 
     def _check_bounds(self) -> None:
+        shapes = [shape_of(i) for i in self.arrays]
+        try:
+            np.broadcast_shapes(*shapes)
+        except ValueError:
+            raise IndexError(
+                "shape mismatch: indexing arrays could not be broadcast together with "
+                f"shapes {' '.join(map(str, shapes))}"
+            ) from None
         for axis, i in zip(self.places, self.arrays, strict=True):
-            n = self.shape[axis]
-            if not isinstance(i, Tracer) and namespace(i) is np and np.size(i):
-                low, high = np.min(i), np.max(i)
-                if low < -n or high >= n:
-                    raise IndexError(
-                        f"index {low if low < -n else high} is out of bounds for axis "
-                        f"{axis} with size {n}"
-                    )
+            check_bounds(i, self.shape[axis], axis)
 
     @property
     def order(self) -> Shape:
@@ -115,43 +130,72 @@ class Selection:
         return transpose(out, axes=(*front, *range(rank), *back))
 
 
+def _picks(part: Any) -> bool:
+    """Whether an entry of an index is an array that picks positions."""
+    return not (part is None or part is Ellipsis or isinstance(part, slice))
+
+
 def _plain(key: tuple[Any, ...], x: Array) -> tuple[Any, ...]:
-    """Lists become arrays, masks the positions where they hold."""
-    out: list[Any] = []
-    for part in key:
-        if type(part) in _BASIC or isinstance(part, slice):
-            if isinstance(part, int):
-                part = np.asarray(part)
-            out.append(part)
-            continue
-        if isinstance(part, (list, tuple)):
-            part = as_operand(part) if len(part) else np.empty(0, np.intp)
-        if isinstance(part, np.integer):
-            part = np.asarray(part)
-        if isinstance(part, (bool, np.bool_)):
-            part = np.asarray(part)
-        if not hasattr(part, "dtype"):
-            part = np.asarray(operator.index(part))
-        kind = dtype_of(part).kind
-        if kind == "b":
-            out.extend(_positions(part))
-        elif kind in "ui":
-            out.append(part)
-        else:
-            raise IndexError(
-                "arrays used as indices must be of integer (or boolean) type, not "
-                f"{ShapedArray(shape_of(part), dtype_of(part))}"
-            )
+    """Lists and integers become arrays, masks the positions where they hold."""
+    parts = [_part(part) for part in key]
+    rank, used = len(x.shape), sum(map(_axes_used, parts))
+    if sum(part is Ellipsis for part in parts) > 1:
+        raise IndexError("an index can only have a single ellipsis ('...')")
+    if used > rank:
+        raise IndexError(
+            f"too many indices for array: array is {rank}-dimensional, but {used} were "
+            "indexed"
+        )
     xp = namespace(x)
+    out: list[Any] = []
+    axis = 0
+    for part in parts:
+        n = rank - used if part is Ellipsis else _axes_used(part)
+        if not _picks(part):
+            out.append(part)
+        elif dtype_of(part).kind == "b":
+            out.extend(_positions(part, x.shape[axis : axis + n], axis))
+        else:
+            out.append(part)
+        axis += n
     return tuple(
-        [
-            xp.asarray(part) if type(part) is np.ndarray and xp is not np else part
-            for part in out
-        ]
+        [xp.asarray(part) if type(part) is np.ndarray else part for part in out]
     )
 
 
-def _positions(mask: Array) -> tuple[Array, ...]:
+def _part(part: Any) -> Any:
+    """One entry of an index, with an array for whatever picks positions."""
+    if not _picks(part):
+        return part
+    if isinstance(part, (list, tuple)):
+        part = as_operand(part) if len(part) else np.empty(0, np.intp)
+    elif isinstance(part, (bool, np.generic)):
+        part = np.asarray(part)
+    elif not hasattr(part, "dtype") and hasattr(part, "__index__"):
+        part = np.asarray(operator.index(part))
+    if getattr(part, "dtype", np.dtype(object)).kind not in "bui":
+        raise IndexError(
+            "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and "
+            "integer or boolean arrays are valid indices, not "
+            + (
+                str(ShapedArray(part.shape, part.dtype))
+                if hasattr(part, "dtype")
+                else repr(part)
+            )
+        )
+    return part
+
+
+def _axes_used(part: Any) -> int:
+    """How many axes of the array an entry of an index is for."""
+    if part is None or part is Ellipsis or isinstance(part, bool):
+        return 0
+    if isinstance(part, slice) or part.dtype.kind != "b":
+        return 1
+    return len(part.shape)
+
+
+def _positions(mask: Array, shape: Shape, axis: int) -> tuple[Any, ...]:
     if isinstance(mask, Tracer):
         raise ConcretizationError(
             "indexing with a traced boolean mask, "
@@ -159,9 +203,13 @@ def _positions(mask: Array) -> tuple[Array, ...]:
             "not known inside vmap or while a function is staged. Write "
             "np.where(mask, x, 0) and reduce over all entries instead."
         )
-    if mask.ndim == 0:
-        raise IndexError("a boolean scalar cannot index a traced array")
-    return tuple(mask.nonzero())
+    for i, (n, m) in enumerate(zip(shape, mask.shape, strict=True)):
+        if n != m:
+            raise IndexError(
+                f"boolean index did not match indexed array along axis {axis + i}; "
+                f"size of axis is {n} but size of corresponding boolean axis is {m}"
+            )
+    return tuple(mask.nonzero()) if mask.shape else (bool(mask),)
 
 
 @implements(np.take_along_axis)
@@ -273,8 +321,8 @@ class _Entries:
         return self._update(maximum, values)
 
     def _broadcast(self, selection: Selection, values: Any) -> Array:
-        values = as_operand(values)
-        if not hasattr(values, "dtype"):
+        values = as_operand(values, self._x)
+        if isinstance(values, (np.generic, *PYTHON_SCALARS)):
             values = namespace(self._x).asarray(values)
         target = (
             selection.read(np.broadcast_to(_NOTHING, self._x.shape))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import operator
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from funcad.core.errors import DerivativeLossError
+from funcad.core.errors import DerivativeLossError, LeafTypeError, MutationError
 from funcad.core.tracing import Array, Primitive, ShapedArray, Tracer, bind
 from funcad.numpy import indexing, products, reductions, shaping
 from funcad.numpy.dispatch import (
@@ -23,17 +25,29 @@ from funcad.primitives.shape import convert
 _OPERANDS = (Tracer, np.ndarray, np.generic, bool, int, float, complex)
 
 
+def _operand(self: Tracer, other: Any) -> Any:
+    """The other operand as an array; its own operators have their turn otherwise."""
+    if getattr(other, "__array_ufunc__", other) is None:
+        return NotImplemented
+    try:
+        return as_operand(other, self)
+    except LeafTypeError:
+        return NotImplemented
+
+
 def _binary(primitive: Primitive) -> tuple[Callable[..., Any], Callable[..., Any]]:
     def forward(self: Tracer, other: Any) -> Any:
         if not isinstance(other, _OPERANDS):
-            if getattr(other, "__array_ufunc__", other) is None:
-                return NotImplemented
-            other = as_operand(other)
+            other = _operand(self, other)
+            if other is NotImplemented:
+                return other
         return bind(primitive, (self, other), {})
 
     def reflected(self: Tracer, other: Any) -> Any:
         if not isinstance(other, _OPERANDS):
-            other = as_operand(other)
+            other = _operand(self, other)
+            if other is NotImplemented:
+                return other
         return bind(primitive, (other, self), {})
 
     return forward, reflected
@@ -81,22 +95,28 @@ def _length(self: Tracer) -> int:
 
 
 def _array(self: Tracer, dtype: Any = None, copy: Any = None) -> Any:
+    self.concrete("np.asarray (or np.array)")
     raise DerivativeLossError(
-        f"np.asarray (or np.array) of a traced array, "
+        "np.asarray (or np.array) of a traced array, "
         f"{ShapedArray(self.shape, self.dtype)}, would lose its derivative. Write "
-        "np.stack([x, y]) or fnp.array([x, y]) (import funcad.numpy as fnp) instead of "
-        "np.array([x, y]), leave np.asarray(x) out, and use funcad.stop_gradient(x) "
-        "where the plain value is wanted. A function that is not NumPy's cannot be "
-        "traced: compose it from NumPy's."
+        "np.stack([x, y]) or, for nested lists too, fnp.array([x, y]) (import "
+        "funcad.numpy as fnp) instead of np.array([x, y]), leave np.asarray(x) out, "
+        "and use funcad.stop_gradient(x) where the plain value is wanted. A function "
+        "that is not NumPy's cannot be traced: compose it from NumPy's."
     )
 
 
 class _CudaInterface:
-    """CuPy's functions that do not look for an override ask for this attribute."""
+    """What CuPy asks an operand that is no array of its own for.
+
+    Its array's ``__array_ufunc__`` asks too, in compiled code without a frame of its
+    own, and must hear that there is none: it leaves the operation to the tracer then.
+    """
 
     def __get__(self, tracer: Any, owner: Any) -> Any:
-        if tracer is None:
-            return self
+        asking = sys._getframe(1).f_globals.get("__name__", "")
+        if not asking.startswith("cupy"):
+            raise AttributeError("__cuda_array_interface__")
         raise DerivativeLossError(
             "a CuPy function was called on a traced array. Call NumPy's function of "
             "the same name: np.sum(x) instead of cupy.sum(x) stays on the GPU if x is "
@@ -118,7 +138,32 @@ def _concrete(kind: Callable[[Any], Any], what: str) -> Callable[[Tracer], Any]:
 
 
 def _index(self: Tracer) -> int:
-    return self.concrete("the use as an index").__index__()  # type: ignore[no-any-return]
+    return operator.index(self.concrete("the use as an index"))
+
+
+def _number(what: str) -> Callable[[Tracer], Any]:
+    def refuse_number(self: Tracer) -> Any:
+        self.concrete(what)
+        raise DerivativeLossError(
+            f"{what} of a traced array, {ShapedArray(self.shape, self.dtype)}, would "
+            "lose its derivative. Python's float() is also what math.sin(x) and "
+            "a[i] = x with a plain array a call: write np.sin(x), and "
+            "np.stack([x, y]) or fnp.at(a)[i].set(x) (import funcad.numpy as fnp). "
+            "Comparisons and np functions take x as it is; x.item() is the plain value."
+        )
+
+    return refuse_number
+
+
+def _in_place(name: str, instead: str) -> Callable[..., Any]:
+    def refuse_write(self: Tracer, *args: Any, **kwargs: Any) -> Any:
+        raise MutationError(
+            f"x.{name}() writes into its array, and a traced array, "
+            f"{ShapedArray(self.shape, self.dtype)}, is never written into. Write "
+            f"x = {instead} (import funcad.numpy as fnp)."
+        )
+
+    return refuse_write
 
 
 def _item(self: Tracer, *args: int) -> Any:
@@ -169,11 +214,15 @@ _METHODS: dict[str, Any] = {
     "__getitem__": indexing.getitem,
     "__setitem__": indexing.setitem,
     "__iter__": _iterate,
+    "__contains__": lambda self, value: bool(np.any(self == value)),
     "__len__": _length,
     "__bool__": _concrete(bool, "the truth value (in if, while, and, or, not)"),
-    "__float__": _concrete(float, "float()"),
+    "__float__": _number("float()"),
+    "__complex__": _number("complex()"),
     "__int__": _concrete(int, "int()"),
-    "__complex__": _concrete(complex, "complex()"),
+    "__trunc__": _concrete(math.trunc, "math.trunc"),
+    "__floor__": _concrete(math.floor, "math.floor"),
+    "__ceil__": _concrete(math.ceil, "math.ceil"),
     "__index__": _index,
     "__format__": lambda self, spec: format(
         self.concrete("formatting") if spec else repr(self), spec
@@ -182,10 +231,10 @@ _METHODS: dict[str, Any] = {
     "__hash__": None,
     "__copy__": lambda self: self,
     "__deepcopy__": lambda self, memo: self,
-    "__matmul__": lambda self, other: products.matmul(self, as_operand(other)),
-    "__rmatmul__": lambda self, other: products.matmul(as_operand(other), self),
+    "__matmul__": lambda self, other: products.matmul(self, as_operand(other, self)),
+    "__rmatmul__": lambda self, other: products.matmul(as_operand(other, self), self),
     "__divmod__": lambda self, other: (self // other, self % other),
-    "__rdivmod__": lambda self, other: (other // self, other % self),
+    "__rdivmod__": lambda self, other: np.divmod(other, self),
     "__round__": lambda self, n=0: np.round(self, n),
     "ndim": property(lambda self: len(self.shape)),
     "size": property(lambda self: math.prod(self.shape)),
@@ -214,6 +263,16 @@ _METHODS: dict[str, Any] = {
     "swapaxes": shaping.swapaxes,
     "diagonal": shaping.diagonal,
     "trace": shaping.trace,
+}
+_METHODS |= {
+    name: _in_place(name, instead)
+    for name, instead in {
+        "sort": "np.sort(x)",
+        "fill": "np.full_like(x, value)",
+        "put": "fnp.at(x)[i].set(values)",
+        "partition": "np.sort(x)",
+        "resize": "np.reshape(x, shape)",
+    }.items()
 }
 _METHODS |= {
     name: getattr(reductions, name)

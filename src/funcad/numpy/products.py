@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from funcad.core.errors import UnsupportedArgumentError
 from funcad.core.tracing import Array, dtype_of, shape_of
-from funcad.numpy.dispatch import as_operand, implements, refuse
+from funcad.numpy.dispatch import as_operands, implements, refuse
 from funcad.numpy.reductions import axes_of, vector_norm_2
 from funcad.numpy.shaping import diagonal, matrix_transpose
 from funcad.primitives import linalg as p
@@ -51,7 +52,7 @@ def _check_inner(name: str, a: Any, b: Any, m: int, n: int) -> None:
 @implements(np.dot)
 def dot(a: Array, b: Array, out: Any = None) -> Array:
     refuse("np.dot", out=out)
-    a, b = as_operand(a), as_operand(b)
+    a, b = as_operands(a, b)
     x, y = shape_of(a), shape_of(b)
     if not x or not y:
         return multiply(a, b)
@@ -62,7 +63,7 @@ def dot(a: Array, b: Array, out: Any = None) -> Array:
 
 @implements(np.vdot)
 def vdot(a: Array, b: Array, /) -> Array:
-    a, b = np.ravel(as_operand(a)), np.ravel(as_operand(b))
+    a, b = map(np.ravel, as_operands(a, b))
     return matmul(conjugate(a) if dtype_of(a).kind == "c" else a, b)
 
 
@@ -76,7 +77,7 @@ def inner(a: Array, b: Array, /) -> Array:
 @implements(np.outer)
 def outer(a: Array, b: Array, out: Any = None) -> Array:
     refuse("np.outer", out=out)
-    a, b = np.ravel(as_operand(a)), np.ravel(as_operand(b))
+    a, b = map(np.ravel, as_operands(a, b))
     return multiply(np.reshape(a, (-1, 1)), b)
 
 
@@ -89,7 +90,7 @@ def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
 
 @implements(np.tensordot, np.linalg.tensordot)
 def tensordot(a: Array, b: Array, axes: Any = 2) -> Array:
-    a, b = as_operand(a), as_operand(b)
+    a, b = as_operands(a, b)
     x, y = shape_of(a), shape_of(b)
     if isinstance(axes, (int, np.integer)):
         left: Any = tuple(range(len(x) - axes, len(x)))
@@ -116,10 +117,8 @@ def tensordot(a: Array, b: Array, axes: Any = 2) -> Array:
 
 
 @implements(np.einsum)
-def einsum(
-    *operands: Any, out: Any = None, optimize: Any = True, **kwargs: Any
-) -> Array:
-    refuse("np.einsum", out=out, **kwargs)
+def einsum(*operands: Any, out: Any = None, optimize: Any = True) -> Array:
+    refuse("np.einsum", out=out)
     subscripts, arrays = _einsum_arguments(operands)
     shapes = tuple([shape_of(x) for x in arrays])
     terms, result, path = _einsum_plan(subscripts, shapes)
@@ -137,9 +136,9 @@ def einsum(
 
 def _einsum_arguments(operands: Any) -> tuple[str, list[Array]]:
     if isinstance(operands[0], str):
-        return operands[0].replace(" ", ""), [as_operand(x) for x in operands[1:]]
+        return operands[0].replace(" ", ""), as_operands(*operands[1:])
     # the interleaved form: einsum(a, [0, 1], b, [1, 2], [0, 2])
-    arrays = [as_operand(x) for x in operands[: len(operands) // 2 * 2 : 2]]
+    arrays = as_operands(*operands[: len(operands) // 2 * 2 : 2])
     lists = operands[1 : len(operands) // 2 * 2 : 2]
 
     def letters(numbers: Any) -> str:
@@ -262,7 +261,7 @@ def _square(name: str, a: Array) -> None:
 
 @implements(np.linalg.solve)
 def solve(a: Array, b: Array) -> Array:
-    a, b = as_operand(a), as_operand(b)
+    a, b = as_operands(a, b)
     _square("solve", a)
     if len(shape_of(b)) == 1:
         _check_inner("solve", a.shape, b.shape, a.shape[-1], b.shape[0])
@@ -313,7 +312,11 @@ def norm(x: Array, ord: Any = None, axis: Any = None, keepdims: bool = False) ->
         sums = np.sum(absolute(x), axis=summed, keepdims=True)
         best = extreme(sums, axis=axes, keepdims=True)
         return best if keepdims else np.squeeze(best, axes)
-    refuse("np.linalg.norm", ord=ord)
+    if len(axes) == 2 and ord in (2, -2, "nuc"):
+        raise UnsupportedArgumentError(
+            f"np.linalg.norm of traced matrices does not take ord={ord!r}, which needs "
+            'singular values. Use ord="fro", 1 or np.inf.'
+        )
     raise ValueError(f"Invalid norm order {ord!r} for {len(axes)} axes.")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
 import numpy as np
 
+from funcad.backends import namespace
 from funcad.core.tracing import Array, dtype_of, shape_of
 from funcad.numpy.dispatch import METHODS, as_operand, implements, refuse
 from funcad.primitives import reduction as p
@@ -102,7 +104,14 @@ def _extremum(name: str, primitive: Any, combine: Any) -> Any:
         axes = axes_of(axis, len(a.shape))
         if _given(initial) is not None and 0 in [a.shape[i] for i in axes]:
             shape = p.reduced_shape(a.shape, axes, _keep(keepdims))
-            return np.full(shape, initial, a.dtype)
+            return namespace(a).full(shape, initial, a.dtype)
+        if 0 in [a.shape[i] for i in axes] and 0 not in p.reduced_shape(
+            a.shape, axes, False
+        ):
+            raise ValueError(
+                f"zero-size array to reduction operation {name}, which has no "
+                f"identity: shape {a.shape}, axes {axes}. Give initial=."
+            )
         best = primitive(a, axis=axes, keepdims=_keep(keepdims))
         return best if _given(initial) is None else combine(best, initial)
 
@@ -114,10 +123,7 @@ min = implements(np.min)(_extremum("min", p.reduce_min, np.minimum))
 
 
 def _count(shape: Shape, axes: Shape) -> int:
-    n = 1
-    for a in axes:
-        n *= shape[a]
-    return n
+    return math.prod([shape[a] for a in axes])
 
 
 @implements(np.mean)
@@ -217,10 +223,11 @@ def _positions(name: str, primitive: Any) -> Any:
         refuse(f"np.{name}", out=out)
         rank = len(a.shape)
         if axis is None:
-            flat = reshape(a, shape=(_count(a.shape, tuple(range(rank))),))
-            best = primitive(flat, axis=0)
+            best = position(reshape(a, shape=(math.prod(a.shape),)), 0)
             return reshape(best, shape=(1,) * rank) if _keep(keepdims) else best
         axis = axis_of(axis, rank)
+        if a.shape[axis] == 0:
+            raise ValueError(f"attempt to get {name} of an empty sequence")
         best = primitive(a, axis=axis)
         if _keep(keepdims):
             best = reshape(best, shape=(*a.shape[:axis], 1, *a.shape[axis + 1 :]))
@@ -235,8 +242,7 @@ argmin = implements(np.argmin)(_positions("argmin", p.argmin))
 
 def _flat_or_axis(a: Array, axis: int | None) -> tuple[Array, int]:
     if axis is None:
-        n = _count(a.shape, tuple(range(len(a.shape))))
-        return reshape(a, shape=(n,)), 0
+        return reshape(a, shape=(math.prod(a.shape),)), 0
     return a, axis_of(axis, len(a.shape))
 
 

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from funcad.backends import namespace
+from funcad.core.errors import UnsupportedArgumentError
 from funcad.core.tracing import Array, dtype_of, shape_of
-from funcad.numpy.dispatch import as_operand, implements, refuse
+from funcad.numpy.dispatch import (
+    PYTHON_SCALARS,
+    as_operand,
+    as_operands,
+    implements,
+    refuse,
+)
+from funcad.numpy.indexing import check_bounds
 from funcad.numpy.reductions import axes_of, axis_of
 from funcad.primitives import shape as p
 from funcad.primitives.elementwise import select
@@ -123,11 +131,16 @@ def broadcast_to(array: Array, shape: Any, subok: bool = False) -> Array:
 @implements(np.broadcast_arrays)
 def broadcast_arrays(*args: Array, subok: bool = False) -> tuple[Array, ...]:
     shape = np.broadcast_shapes(*map(shape_of, args))
-    return tuple([np.broadcast_to(as_operand(a), shape) for a in args])
+    return tuple([np.broadcast_to(a, shape) for a in _arrays(args)])
 
 
 def _arrays(parts: Any) -> list[Array]:
-    return [x if hasattr(x, "dtype") else np.asarray(x) for x in map(as_operand, parts)]
+    parts = as_operands(*parts)
+    xp = namespace(*parts)
+    return [
+        xp.asarray(x) if isinstance(x, (np.generic, *PYTHON_SCALARS)) else x
+        for x in parts
+    ]
 
 
 @implements(np.concatenate)
@@ -169,51 +182,48 @@ def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None) -> 
     return concatenate(parts, axis, dtype=dtype)
 
 
-@implements(np.atleast_1d)
-def atleast_1d(*arys: Array) -> Any:
-    return _each(arys, lambda x: x if x.shape else p.reshape(x, shape=(1,)))
+def _at_least_1d(x: Array) -> Array:
+    return x if x.shape else p.reshape(x, shape=(1,))
 
 
-@implements(np.atleast_2d)
-def atleast_2d(*arys: Array) -> Any:
-    return _each(
-        arys,
-        lambda x: (
-            x if len(x.shape) > 1 else p.reshape(x, shape=(1, *(x.shape or (1,))))
-        ),
-    )
+def _at_least_2d(x: Array) -> Array:
+    return x if len(x.shape) > 1 else p.reshape(x, shape=(1, *(x.shape or (1,))))
 
 
-@implements(np.atleast_3d)
-def atleast_3d(*arys: Array) -> Any:
-    def raised(x: Array) -> Array:
-        if len(x.shape) >= 3:
-            return x
-        shape = {0: (1, 1, 1), 1: (1, *x.shape, 1), 2: (*x.shape, 1)}[len(x.shape)]
-        return p.reshape(x, shape=shape)
-
-    return _each(arys, raised)
+def _at_least_3d(x: Array) -> Array:
+    if len(x.shape) >= 3:
+        return x
+    shape = {0: (1, 1, 1), 1: (1, *x.shape, 1), 2: (*x.shape, 1)}[len(x.shape)]
+    return p.reshape(x, shape=shape)
 
 
-def _each(arys: Sequence[Any], f: Any) -> Any:
-    out = tuple([f(x) for x in _arrays(arys)])
-    return out[0] if len(out) == 1 else out
+def _each(raised: Callable[[Array], Array]) -> Callable[..., Any]:
+    def atleast(*arys: Array) -> Any:
+        out = tuple(map(raised, _arrays(arys)))
+        return out[0] if len(out) == 1 else out
+
+    return atleast
+
+
+atleast_1d = implements(np.atleast_1d)(_each(_at_least_1d))
+atleast_2d = implements(np.atleast_2d)(_each(_at_least_2d))
+atleast_3d = implements(np.atleast_3d)(_each(_at_least_3d))
 
 
 @implements(np.vstack)
 def vstack(tup: Any, *, dtype: Any = None) -> Array:
-    return concatenate([atleast_2d(x) for x in tup], 0, dtype=dtype)
+    return concatenate([_at_least_2d(x) for x in _arrays(tup)], 0, dtype=dtype)
 
 
 @implements(np.hstack)
 def hstack(tup: Any, *, dtype: Any = None) -> Array:
-    parts = [atleast_1d(x) for x in tup]
+    parts = [_at_least_1d(x) for x in _arrays(tup)]
     return concatenate(parts, 0 if len(parts[0].shape) == 1 else 1, dtype=dtype)
 
 
 @implements(np.dstack)
 def dstack(tup: Any) -> Array:
-    return concatenate([atleast_3d(x) for x in tup], 2)
+    return concatenate([_at_least_3d(x) for x in _arrays(tup)], 2)
 
 
 @implements(np.column_stack)
@@ -251,14 +261,20 @@ def array_split(ary: Array, indices_or_sections: Any, axis: int = 0) -> list[Arr
         return list(p.split(ary, sizes=sizes, axis=axis))
     cuts = [0, *(operator.index(i) for i in indices_or_sections), n]
     ranges = [range(n)[a:b] for a, b in zip(cuts, [*cuts[1:-1], n], strict=False)]
-    if all(a.stop == b.start for a, b in zip(ranges, ranges[1:], strict=False)):
-        return list(p.split(ary, sizes=tuple(map(len, ranges)), axis=axis))
+    sizes = tuple(map(len, ranges))
+    adjoining = all(a.stop == b.start for a, b in zip(ranges, ranges[1:], strict=False))
+    if adjoining and sum(sizes) == n:
+        return list(p.split(ary, sizes=sizes, axis=axis))
     before = (slice(None),) * axis
     return [index(ary, template=(*before, slice(r.start, r.stop))) for r in ranges]
 
 
-def _split_along(axis: int) -> Any:
+def _split_along(name: str, axis: int, least: int) -> Any:
     def along(ary: Array, indices_or_sections: Any) -> list[Array]:
+        if len(ary.shape) < least:
+            raise ValueError(
+                f"{name} only works on arrays of {least} or more dimensions"
+            )
         return split(ary, indices_or_sections, axis)
 
     return along
@@ -266,11 +282,13 @@ def _split_along(axis: int) -> Any:
 
 @implements(np.hsplit)
 def hsplit(ary: Array, indices_or_sections: Any) -> list[Array]:
+    if not ary.shape:
+        raise ValueError("hsplit only works on arrays of 1 or more dimensions")
     return split(ary, indices_or_sections, 0 if len(ary.shape) == 1 else 1)
 
 
-vsplit = implements(np.vsplit)(_split_along(0))
-dsplit = implements(np.dsplit)(_split_along(2))
+vsplit = implements(np.vsplit)(_split_along("vsplit", 0, 2))
+dsplit = implements(np.dsplit)(_split_along("dsplit", 2, 3))
 
 
 @implements(np.unstack)
@@ -309,9 +327,11 @@ def fliplr(m: Array) -> Array:
 def roll(a: Array, shift: Any, axis: Any = None) -> Array:
     if axis is None:
         return reshape(roll(ravel(a), shift, 0), a.shape)
-    axes = axes_of(axis, len(a.shape))
-    shifts = np.broadcast_to(shift, (len(axes),)).tolist()
-    for i, s in zip(axes, shifts, strict=True):
+    shifts, axes = np.broadcast_arrays(shift, axis)
+    if shifts.ndim > 1:
+        raise ValueError("'shift' and 'axis' should be scalars or 1D sequences")
+    for i, s in zip(axes.ravel().tolist(), shifts.ravel().tolist(), strict=True):
+        i = axis_of(i, len(a.shape))
         n = a.shape[i]
         if n and s % n:
             first, last = p.split(a, sizes=(n - s % n, s % n), axis=i)
@@ -341,21 +361,25 @@ def tile(A: Array, reps: Any) -> Array:
 
 
 @implements(np.pad)
-def pad(array: Array, pad_width: Any, mode: str = "constant", **kwargs: Any) -> Array:
+def pad(
+    array: Array, pad_width: Any, mode: str = "constant", constant_values: Any = 0
+) -> Array:
     rank = len(array.shape)
     widths = np.broadcast_to(np.asarray(pad_width), (rank, 2)).tolist()
     if min([w for pair in widths for w in pair], default=0) < 0:
         raise ValueError("index can't contain negative values")
     if mode == "constant":
-        values = kwargs.pop("constant_values", 0)
-        refuse("np.pad", **kwargs)
-        return _pad_constant(array, widths, values)
-    refuse("np.pad", **kwargs)
+        return _pad_constant(array, widths, constant_values)
+    if mode not in ("edge", "wrap", "reflect", "symmetric"):
+        # NumPy's own error for what it does not know
+        np.pad(np.empty(1), 0, mode=mode)  # type: ignore[call-overload]
+        raise UnsupportedArgumentError(
+            f"np.pad of a traced array does not take mode={mode!r}. Use constant, "
+            "edge, wrap, reflect or symmetric, or np.concatenate."
+        )
     # every other mode copies entries: pad the positions, then take them
     for axis, (before, after) in enumerate(widths):
         if before or after:
-            if mode not in ("edge", "wrap", "reflect", "symmetric"):
-                refuse("np.pad", mode=mode)
             positions = np.pad(np.arange(array.shape[axis]), (before, after), mode=mode)  # type: ignore[call-overload]
             array = take(array, namespace(array).asarray(positions), axis)
     return array
@@ -391,6 +415,9 @@ def take(
     if mode != "raise":
         n = a.shape[axis]
         indices = indices % n if mode == "wrap" else np.clip(indices, 0, n - 1)
+    check_bounds(indices, a.shape[axis], axis)
+    if type(indices) is np.ndarray:
+        indices = namespace(a).asarray(indices)
     out = gather(move_axis(a, axis, 0), indices)
     rank = len(shape_of(indices))
     order = (
@@ -415,10 +442,12 @@ tril = implements(np.tril)(_triangle(lambda offset, k: offset <= k))
 triu = implements(np.triu)(_triangle(lambda offset, k: offset >= k))
 
 
-@implements(np.diagonal, np.linalg.diagonal)
+@implements(np.diagonal)
 def diagonal(a: Array, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
     rank = len(a.shape)
     i, j = axis_of(axis1, rank), axis_of(axis2, rank)
+    if i == j:
+        raise ValueError("axis1 and axis2 cannot be the same")
     rest = [k for k in range(rank) if k not in (i, j)]
     x = p.transpose(a, axes=(i, j, *rest))
     rows, columns = x.shape[:2]
@@ -428,6 +457,11 @@ def diagonal(a: Array, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array
     steps = namespace(a).arange(count)
     picked = gather(x, steps + max(-offset, 0), steps + max(offset, 0))
     return move_axis(picked, 0, len(rest))
+
+
+@implements(np.linalg.diagonal)
+def matrix_diagonal(x: Array, /, *, offset: int = 0) -> Array:
+    return diagonal(x, offset, -2, -1)
 
 
 @implements(np.diag)
@@ -482,7 +516,9 @@ def full_like(
     device: Any = None,
 ) -> Array:
     new = shape_of(a) if shape is None else _int_shape(shape)
-    value = convert(as_operand(fill_value), dtype=np.dtype(dtype or dtype_of(a)))
+    value = convert(as_operand(fill_value, a), dtype=np.dtype(dtype or dtype_of(a)))
+    if isinstance(value, np.generic):
+        return namespace(a).full(new, value, value.dtype)
     return np.broadcast_to(value, new)
 
 

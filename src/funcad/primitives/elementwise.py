@@ -369,7 +369,10 @@ def _power_base(ans: Array, x: Array, y: Array) -> Array:
 
 def _power_exponent(ans: Array, x: Array, y: Array) -> Array:
     """log(x) x^y, and its limit zero at x = 0 for y > 0."""
-    return ans * log(select(x == 0, 1, x))
+    base = select(x == 0, 1, x)
+    if dtype_of(base) != dtype_of(ans):  # logarithms of small integers are float16
+        base = convert(base, dtype=dtype_of(ans))
+    return ans * log(base)
 
 
 power = elementwise("power", np.power, _power_base, _power_exponent)
@@ -389,8 +392,9 @@ arctan = elementwise("arctan", np.arctan, lambda ans, x: 1 / (1 + x * x))
 arctan2 = elementwise(
     "arctan2",
     np.arctan2,
-    lambda ans, y, x: x / (x * x + y * y),
-    lambda ans, y, x: -y / (x * x + y * y),
+    # hypot, since squares of small integers overflow
+    lambda ans, y, x: x / square(hypot(x, y)),
+    lambda ans, y, x: y / -square(hypot(x, y)),
 )
 sinh = elementwise("sinh", np.sinh, lambda ans, x: cosh(x))
 cosh = elementwise("cosh", np.cosh, lambda ans, x: sinh(x))
@@ -461,7 +465,18 @@ floor_divide = elementwise("floor_divide", np.floor_divide)
 
 # ------------------------------------------------------ piecewise constant, discrete
 
-sign = elementwise("sign", np.sign)
+
+def _sign_jvp(ans: Array, primals: Any, tangents: Any, params: Params) -> Array | None:
+    """With u = z / |z|, du = (dz - u Re(conj(u) dz)) / |z|; zero at the origin."""
+    (x,), (t,) = primals, tangents
+    if dtype_of(x).kind != "c":
+        return None
+    size = absolute(x)
+    across = t - ans * real(t * conjugate(ans))
+    return across / select(size == 0, math.inf, size)
+
+
+sign = elementwise("sign", np.sign, jvp=_sign_jvp)
 floor = elementwise("floor", np.floor)
 ceil = elementwise("ceil", np.ceil)
 trunc = elementwise("trunc", np.trunc)

@@ -17,6 +17,7 @@ Every NumPy index is a composition of these with ``transpose``: funcad.numpy.ind
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,14 +25,13 @@ import numpy as np
 
 from funcad.backends import backend_of, namespace
 from funcad.core.tracing import Array, Primitive, shape_of
+from funcad.primitives.elementwise import select
 from funcad.primitives.families import linear
 from funcad.primitives.shape import (
     Shape,
     batch_first,
     batches_to_front,
-    concatenate,
     move_axis,
-    reshape,
 )
 
 Template = tuple[Any, ...]
@@ -167,16 +167,14 @@ def _owners(*indices: Array, shape: Shape, turn: int) -> Array:
 
 
 def _owners_batch(values: Any, axes: Any, shape: Shape, turn: int) -> tuple[Array, int]:
-    size = next(v.shape[a] for v, a in zip(values, axes, strict=True) if a is not None)
-    rows = []
-    for k in range(size):
-        one = [
-            v if a is None else index(batch_first(v, a), template=(k,))
-            for v, a in zip(values, axes, strict=True)
-        ]
-        rows.append(owners(*one, shape=shape, turn=turn))
-    rows = [reshape(row, shape=(1, *shape)) for row in rows]
-    return concatenate(*rows, axis=0), 0
+    rank = _index_rank(values, axes)
+    indices, size = batches_to_front(values, axes, rank)
+    rows = namespace(*indices).arange(size).reshape((size, *(1,) * rank))
+    owner = owners(rows, *indices, shape=(size, *shape), turn=turn)
+    # updates are numbered through all examples: take off those of the examples before
+    updates = math.prod(np.broadcast_shapes(*map(shape_of, indices))[1:])
+    before = (rows * updates).reshape((size, *(1,) * len(shape)))
+    return select(owner < 0, owner, owner - before), 0
 
 
 owners = Primitive(
@@ -200,5 +198,6 @@ def take_along(x: Array, indices: Array, axis: int) -> Array:
             grid.append(indices)
         else:
             shape = (1,) * i + (n,) + (1,) * (rank - i - 1)
-            grid.append(namespace(x).arange(n).reshape(shape))
+            # where the indices are; x may be a tangent, which has no place yet
+            grid.append(namespace(indices).arange(n).reshape(shape))
     return gather(x, *grid)

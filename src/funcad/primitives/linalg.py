@@ -35,9 +35,20 @@ def _batch(primitive: Primitive) -> Rule:
 
 
 def _inexact(*operands: Any) -> np.dtype[Any]:
-    """``numpy.linalg`` computes integers in double precision."""
-    dtype = np.result_type(*[x.dtype for x in operands])
-    return dtype if dtype.kind in "fc" else np.dtype(np.float64)
+    """``numpy.linalg`` takes integers for numbers of double precision."""
+    dtypes = [x.dtype for x in operands]
+    return np.result_type(*[d if d.kind in "fc" else np.float64 for d in dtypes])
+
+
+def _common(a: Array, b: Array) -> tuple[Array, Array]:
+    """Operands of one dtype and one stack, which is what every library can take."""
+    dtype = _inexact(a, b)
+    lead = broadcast_shapes([a.shape[:-2], b.shape[:-2]])
+    xp = namespace(a, b)
+    return tuple(  # type: ignore[return-value]
+        xp.broadcast_to(x.astype(dtype, copy=False), (*lead, *x.shape[-2:]))
+        for x in (a, b)
+    )
 
 
 def _solve_abstract(a: Any, b: Any) -> tuple[Shape, Any]:
@@ -47,7 +58,7 @@ def _solve_abstract(a: Any, b: Any) -> tuple[Shape, Any]:
 
 solve = Primitive(
     "solve",
-    lambda a, b: namespace(a).linalg.solve(a, b),
+    lambda a, b: namespace(a, b).linalg.solve(*_common(a, b)),
     _solve_abstract,
     # a x = b:  da x + a dx = db
     jvp=sum_of_jvps(
@@ -101,10 +112,9 @@ cholesky = Primitive(
 cholesky.batch = _batch(cholesky)
 
 
-def _triangle(x: Array, lower: bool) -> Array:
-    n = x.shape[-1]
-    mask = np.tri(n, dtype=x.dtype)
-    return multiply(x, _beside(x, mask if lower else mask.T.copy()))
+def _triangle(t: Array, a: Array, lower: bool) -> Array:
+    mask = np.tri(a.shape[-1], dtype=a.dtype)
+    return multiply(t, _beside(a, mask if lower else mask.T.copy()))
 
 
 def _triangular_transpose(ct: Array, aval: Any, a: Array, b: Any, lower: bool) -> Array:
@@ -113,11 +123,11 @@ def _triangular_transpose(ct: Array, aval: Any, a: Array, b: Any, lower: bool) -
 
 triangular_solve = Primitive(
     "triangular_solve",
-    lambda a, b, lower: backend_of(a, b).solve_triangular(a, b, lower),
+    lambda a, b, lower: backend_of(a, b).solve_triangular(*_common(a, b), lower),
     lambda a, b, lower: _solve_abstract(a, b),
     jvp=sum_of_jvps(
         lambda t, ans, a, b, lower: (
-            -triangular_solve(a, matmul(_triangle(t, lower), ans), lower=lower)
+            -triangular_solve(a, matmul(_triangle(t, a, lower), ans), lower=lower)
         ),
         lambda t, ans, a, b, lower: triangular_solve(a, t, lower=lower),
     ),
@@ -127,16 +137,16 @@ triangular_solve = Primitive(
 triangular_solve.batch = _batch(triangular_solve)
 
 
-def _trace(x: Array) -> Array:
-    eye = _beside(x, np.eye(x.shape[-1], dtype=x.dtype))
-    rank = len(x.shape)
-    return reduce_sum(multiply(x, eye), axis=(rank - 2, rank - 1), keepdims=False)
+def _trace(t: Array, a: Array) -> Array:
+    eye = _beside(a, np.eye(a.shape[-1], dtype=a.dtype))
+    rank = len(a.shape)
+    return reduce_sum(multiply(t, eye), axis=(rank - 2, rank - 1), keepdims=False)
 
 
 def _slogdet_jvp(ans: Any, primals: Any, tangents: Any, params: Params) -> Any:
     """d log det A = tr(A^-1 dA), whose imaginary part turns the sign."""
     (sign, _), (a,), (t,) = ans, primals, tangents
-    trace = _trace(solve(a, t))
+    trace = _trace(solve(a, t), a)
     if dtype_of(a).kind != "c":
         return None, trace
     return sign * (1j * imag(trace)), real(trace)

@@ -176,7 +176,9 @@ def distributed(bits: Array, distribution: str, dtype: Any, xp: Any) -> Array:
     else:
         lower = (bits & np.uint64(0xFFFFFFFF)) >> np.uint64(8)
         halves = xp.stack([lower, bits >> np.uint64(40)], axis=-1)
-        uniform = halves.reshape(len(bits), -1).astype(np.float32) * 2.0**-24
+        uniform = (
+            halves.reshape(len(bits), 2 * bits.shape[1]).astype(np.float32) * 2.0**-24
+        )
     if distribution == "uniform":
         return uniform
     if distribution == "exponential":
@@ -184,7 +186,7 @@ def distributed(bits: Array, distribution: str, dtype: Any, xp: Any) -> Array:
     radius = xp.sqrt(-2.0 * xp.log1p(-uniform[:, ::2]))
     angle = (2.0 * math.pi) * uniform[:, 1::2]
     pairs = xp.stack([radius * xp.cos(angle), radius * xp.sin(angle)], axis=-1)
-    return pairs.reshape(len(bits), -1)
+    return pairs.reshape(uniform.shape)
 
 
 def rounded(x: Array, distribution: str, dtype: Any, xp: Any) -> Array:

@@ -105,8 +105,9 @@ def shifted(axes: Sequence[int], batch_axis: int) -> tuple[int, ...]:
 
 
 def _convert(x: Array, dtype: Any) -> Array:
-    x = x if hasattr(x, "astype") else np.asarray(x)
-    if x.dtype.kind == "c" and dtype.kind != "c":
+    # a number becomes NumPy's scalar, which arrays of every library can meet
+    x = x if hasattr(x, "astype") else np.asarray(x)[()]
+    if x.dtype.kind == "c" and dtype.kind not in "cb":
         x = x.real
     return x.astype(dtype, copy=False)
 
@@ -337,9 +338,17 @@ def _pad_batch(values: Any, axes: Any, widths: Any) -> tuple[Array, int]:
     return pad(x, widths=((0, 0), *widths)), 0
 
 
+def _pad(x: Array, widths: Any) -> Array:
+    sizes = [b + n + a for n, (b, a) in zip(x.shape, widths, strict=True)]
+    out = namespace(x).zeros(tuple(sizes), x.dtype)
+    inside = [slice(b, b + n) for n, (b, _) in zip(x.shape, widths, strict=True)]
+    out[tuple(inside)] = x
+    return out
+
+
 pad = linear(
     "pad",
-    lambda x, widths: namespace(x).pad(x, widths),
+    _pad,
     lambda x, widths: (
         tuple([b + n + a for n, (b, a) in zip(x.shape, widths, strict=True)]),
         x.dtype,

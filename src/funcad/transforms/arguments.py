@@ -12,7 +12,14 @@ import numpy as np
 from funcad.backends import namespace
 from funcad.core import tree
 from funcad.core.errors import LeafTypeError, TangentMismatchError
-from funcad.core.tracing import Array, Tracer, aval_of, dtype_of, shape_of
+from funcad.core.tracing import (
+    Array,
+    Tracer,
+    aval_of,
+    dtype_of,
+    raise_escaped,
+    shape_of,
+)
 
 float0 = np.dtype([("float0", np.void, 0)])
 """Dtype of the tangent of an integer or boolean: it has no value but zero."""
@@ -45,26 +52,49 @@ def is_array(x: Any) -> bool:
     if isinstance(x, (np.ndarray, np.generic)):
         return x.dtype.kind in "fciub" or x.dtype == float0
     return isinstance(x, (Tracer, *_SCALARS)) or (
-        hasattr(x, "__array_ufunc__") and hasattr(x, "dtype") and hasattr(x, "shape")
+        getattr(x, "__array_ufunc__", None) is not None
+        and hasattr(x, "dtype")
+        and hasattr(x, "shape")
     )
 
 
 def check_leaves(
-    leaves: Sequence[Any], treedef: Any, transform: str, what: str = "input"
+    leaves: Sequence[Any],
+    treedef: Any,
+    transform: str,
+    what: str = "input",
+    name: Callable[[Any], str] = tree.keystr,
 ) -> None:
     """Refuse leaves that are no arrays, naming the path to the first of them."""
     for i, x in enumerate(leaves):
+        if isinstance(x, Tracer) and not x._trace.alive:
+            raise_escaped(f"the {what} of {transform}")
         if not is_array(x):
             paths, _ = tree.flatten_with_path(tree.unflatten(treedef, leaves))
-            path = tree.keystr(paths[i][0])
+            path = name(paths[i][0])
+            place = f"the leaf {path} of its {what}" if path else f"its {what}"
             kind = type(x).__name__
             if isinstance(x, (np.ndarray, np.generic)):
-                kind += f" of dtype {x.dtype}"
+                kind += f" and dtype {x.dtype}"
             raise LeafTypeError(
-                f"{transform}: the leaf {path or 'itself'} of its {what} is a {kind} "
-                f"({_short(x)}), not an array or a number. Keep it out of the pytree: "
-                "pass it as an argument that is not transformed, or close over it."
+                f"{transform}: {place} is of type {kind} ({_short(x)}), not an array "
+                "or a number. " + _ELSEWHERE.get(what, "")
             )
+
+
+_ELSEWHERE = {
+    "input": "Keep it out of the pytree: pass it as an argument that is not "
+    "transformed, or close over it.",
+    "output": "Return arrays, numbers and None; further results come out of grad and "
+    "its kin by has_aux=True.",
+}
+
+
+def argument_name(path: Any) -> str:
+    """Name of a leaf of ``(args, kwargs)``."""
+    (kind, *rest) = path
+    name = tree.keystr(tuple(rest))
+    return ("args" if tree.keystr((kind,)) == "[0]" else "kwargs") + name
 
 
 def _short(x: Any) -> str:
@@ -132,8 +162,16 @@ def select_arguments(
     replace : callable
         Gives all positional arguments from new values of the chosen ones.
     """
-    single = isinstance(argnums, (int, np.integer))
-    numbers = (argnums,) if single else tuple(argnums)  # type: ignore[arg-type]
+    numbers: tuple[Any, ...]
+    if isinstance(argnums, (int, np.integer)):
+        numbers = (argnums,)
+    elif isinstance(argnums, (tuple, list)):
+        numbers = tuple(argnums)
+    else:
+        raise TypeError(
+            f"argnums of {transform} must be an integer or a tuple of integers, not "
+            f"{argnums!r}. They are numbers of positional arguments."
+        )
     for n in numbers:
         if not isinstance(n, (int, np.integer)) or not -len(args) <= n < len(args):
             raise TypeError(
@@ -142,8 +180,12 @@ def select_arguments(
                 "is to be differentiated by position."
             )
     places = [operator.index(n) % len(args) for n in numbers]
+    if len(set(places)) < len(places):
+        raise ValueError(
+            f"{transform} was asked for the same argument twice, by argnums={argnums}."
+        )
 
-    if single:
+    if not isinstance(argnums, (tuple, list)):
         (place,) = places
 
         def replace(new: Any) -> tuple[Any, ...]:

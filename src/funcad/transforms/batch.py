@@ -20,7 +20,7 @@ from funcad.core.tracing import (
     shape_of,
 )
 from funcad.primitives.shape import broadcast_to, move_axis
-from funcad.transforms.arguments import check_leaves, wraps
+from funcad.transforms.arguments import argument_name, check_leaves, wraps
 
 __all__ = ["Batch", "BatchTrace", "vmap"]
 
@@ -51,10 +51,12 @@ class Batch(Tracer):
     def concrete(self, purpose: str) -> Array:
         raise ConcretizationError(
             f"{purpose} of a value inside vmap, {self.dtype}[{_dims(self.shape)}] an "
-            "example: it differs from example to example, so Python cannot branch, "
-            "count or index a list by it. Write np.where(condition, a, b) instead of "
-            "if, np.take instead of indexing a list, a masked sum instead of a loop "
-            "whose length depends on values; or call the function in a Python loop."
+            "example: it differs from example to example, so Python cannot branch or "
+            "count by it, and a plain array or list cannot be indexed by it or take it "
+            "in. With import funcad.numpy as fnp, write np.where(condition, a, b) "
+            "instead of if, fnp.take(a, i) instead of a[i], fnp.array([x, y]) instead "
+            "of np.array([x, y]), a masked sum instead of a loop whose length depends "
+            "on values; or call the function in a Python loop."
         )
 
 
@@ -136,11 +138,13 @@ def vmap(
         else:
             prefix = in_axes
         leaves, treedef = tree.flatten((args, kwargs))
-        check_leaves(leaves, treedef, "vmap")
         is_none = _is_none
         axes = tree.broadcast_prefix(
             prefix, tree.structure(args), is_leaf=is_none, what="in_axes of vmap"
         ) + [0] * (len(leaves) - tree.structure(args).num_leaves)
+        # what is not mapped may be anything
+        mapped = [0 if a is None else x for x, a in zip(leaves, axes, strict=True)]
+        check_leaves(mapped, treedef, "vmap", name=argument_name)
         axes = [_canonical(a, x, "in_axes") for a, x in zip(axes, leaves, strict=True)]
         size = _size(axes, leaves, (args, kwargs), axis_size)
         trace = BatchTrace(size)
@@ -170,14 +174,18 @@ def _is_none(x: Any) -> bool:
     return x is None
 
 
-def _canonical(axis: Any, x: Array, what: str) -> int | None:
-    if axis is None:
-        return None
+def _check_integer(axis: Any, what: str) -> None:
     if not isinstance(axis, (int, np.integer)) or isinstance(axis, bool):
         raise TypeError(
             f"{what} of vmap must hold integers and None, not {axis!r} of type "
             f"{type(axis).__name__}."
         )
+
+
+def _canonical(axis: Any, x: Array, what: str) -> int | None:
+    if axis is None:
+        return None
+    _check_integer(axis, what)
     rank = len(shape_of(x))
     if not -rank <= axis < rank:
         raise BatchSizeError(
@@ -202,7 +210,7 @@ def _size(
         )
     paths, _ = tree.flatten_with_path(args)
     rows = [
-        f"    {_argument(path)}: {shape_of(x)[a]} (axis {a} of shape {shape_of(x)})"
+        f"    {argument_name(path)}: {shape_of(x)[a]} (axis {a} of shape {shape_of(x)})"
         for (path, x), a in zip(paths, axes, strict=True)
         if a is not None
     ]
@@ -214,13 +222,6 @@ def _size(
         + "\n  Pass arrays of equal length there, or in_axes with None for those that "
         "are not mapped."
     )
-
-
-def _argument(path: Any) -> str:
-    """Name of a leaf of (args, kwargs)."""
-    kind, *rest = path
-    name = tree.keystr(tuple(rest))
-    return ("args" if tree.keystr((kind,)) == "[0]" else "kwargs") + name
 
 
 def _stacked(trace: BatchTrace, x: Any, axis: int | None) -> Array:
@@ -242,6 +243,7 @@ def _stacked(trace: BatchTrace, x: Any, axis: int | None) -> Array:
 
 
 def _out_axis(axis: int, rank: int) -> int:
+    _check_integer(axis, "out_axes")
     if not -rank <= axis < rank:
         raise BatchSizeError(
             f"out_axes of vmap asks for axis {axis} of an output that has {rank} axes, "

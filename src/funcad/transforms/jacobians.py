@@ -11,7 +11,7 @@ from typing import Any
 
 from funcad.backends import namespace
 from funcad.core import tree
-from funcad.core.errors import InputDtypeError
+from funcad.core.errors import InputDtypeError, OutputDtypeError
 from funcad.core.tracing import Array, aval_of, dtype_of, shape_of
 from funcad.primitives.shape import reshape, split
 from funcad.transforms.arguments import (
@@ -248,7 +248,8 @@ def _by_columns(result: Linearized, leaves: list[Array]) -> list[list[Array]]:
             for p, t in zip(result.outputs, outs, strict=True)
         ]
 
-    columns = vmap(pushforward, out_axes=-1)(*_basis(leaves))
+    basis, size = _basis(leaves)
+    columns = vmap(pushforward, out_axes=-1, axis_size=size)(*basis)
     return [_cut(c, leaves, shape_of(p), -1) for c, p in zip(columns, result.outputs)]
 
 
@@ -261,7 +262,9 @@ def _by_rows(result: Linearized, leaves: list[Array]) -> list[list[Array]]:
         ]
 
     outputs = result.outputs
-    rows = vmap(pullback)(*_basis(outputs))
+    _check_outputs(result, leaves)
+    basis, size = _basis(outputs)
+    rows = vmap(pullback, axis_size=size)(*basis)
     by_input = [_cut(r, outputs, shape_of(x), 0) for r, x in zip(rows, leaves)]
     return [[column[i] for column in by_input] for i in range(len(outputs))]
 
@@ -269,11 +272,29 @@ def _by_rows(result: Linearized, leaves: list[Array]) -> list[list[Array]]:
 def _by_size(result: Linearized, leaves: list[Array]) -> list[list[Array]]:
     inputs = sum(math.prod(shape_of(x)) for x in leaves)
     outputs = sum(math.prod(shape_of(x)) for x in result.outputs)
-    by = _by_columns if inputs < outputs else _by_rows
+    unlike = any(_kind_unlike(x, leaves) for x in result.outputs)
+    by = _by_columns if inputs < outputs or unlike else _by_rows
     return by(result, leaves)
 
 
-def _basis(leaves: Sequence[Array]) -> list[Array]:
+def _kind_unlike(output: Array, leaves: Sequence[Array]) -> bool:
+    """Whether an output is real and the inputs complex, or the other way round."""
+    return any(dtype_of(output).kind != dtype_of(x).kind for x in leaves[:1])
+
+
+def _check_outputs(result: Linearized, leaves: Sequence[Array]) -> None:
+    for i, output in enumerate(result.outputs):
+        if _kind_unlike(output, leaves):
+            wanted = "complex" if dtype_of(leaves[0]).kind == "c" else "real"
+            raise OutputDtypeError(
+                f"jacrev of {wanted} inputs takes functions with {wanted} outputs, and "
+                f"{leaf_names(result.tree, result.outputs)[i]} is {aval_of(output)}. "
+                "Use jacfwd, which has a column for each input, or funcad.vjp with "
+                "cotangents of your choice; leave integers out by has_aux=True."
+            )
+
+
+def _basis(leaves: Sequence[Array]) -> tuple[list[Array], int]:
     """Unit vectors of the space of all leaves, stacked along a first axis."""
     sizes = [math.prod(shape_of(x)) for x in leaves]
     out = []
@@ -283,7 +304,7 @@ def _basis(leaves: Sequence[Array]) -> list[Array]:
         block = xp.eye(sum(sizes), n, -start, dtype=dtype_of(x))
         out.append(block.reshape((sum(sizes), *shape_of(x))))
         start += n
-    return out
+    return out, start
 
 
 def _cut(

@@ -141,8 +141,8 @@ def transpose(
                 continue
         for var, c in zip(inputs, primitive.transpose(ct, inputs, params)):  # type: ignore[misc]
             if c is not None:
-                seen = pending.get(var)
-                pending[var] = c if seen is None else seen + c
+                # popped, a sum that nobody else holds is one that NumPy adds to in place
+                pending[var] = pending.pop(var) + c if var in pending else c
         del equation, inputs, ct
     return [pending.get(var) for var in program.inputs]
 

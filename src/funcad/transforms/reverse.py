@@ -22,6 +22,7 @@ from funcad.transforms.arguments import (
 )
 from funcad.transforms.forward import Linearized, matching_leaves, record
 from funcad.transforms.linear import Linear, LinearTrace, transpose
+from funcad.transforms.stage import ShapeDtypeStruct
 
 __all__ = ["grad", "linear_transpose", "value_and_grad", "vjp"]
 
@@ -152,7 +153,7 @@ def value_and_grad(
             if holomorphic:
                 _check_input(leaves, treedef, holomorphic, allow_int)
         result = record(f, chosen, kwargs, leaves, treedef, has_aux, "grad", replace)
-        value = _scalar(result, holomorphic)
+        value = _scalar(f, result, holomorphic)
         seed = namespace(value).ones((), dtype_of(value))[()]
         cts = transpose(result.program, [seed], consume=True)
         gradient = tree.unflatten(treedef, _explicit(leaves, cts))
@@ -241,20 +242,29 @@ def _as_float(x: Any) -> str:
     return f"{float(x)}" if type(x) in (int, bool) else "x.astype(float)"
 
 
-def _scalar(result: Linearized, holomorphic: bool) -> Array:
+_LEAF, _NONE = tree.structure(0), tree.structure(None)
+
+
+def _scalar(f: Callable[..., Any], result: Linearized, holomorphic: bool) -> Array:
+    name = getattr(f, "__name__", type(f).__name__)
     advice = (
         "Reduce it with np.sum or np.mean, or use funcad.jacrev for a vector of "
         "outputs, funcad.vjp for a given cotangent, has_aux=True for further results."
     )
-    if len(result.outputs) != 1:
+    if result.tree == _NONE:
         raise NonScalarOutputError(
-            "grad takes functions that return one scalar, and this one returned "
+            f"grad takes functions that return a scalar, and {name} returned None. Is "
+            "a return statement missing?"
+        )
+    if result.tree != _LEAF:
+        raise NonScalarOutputError(
+            f"grad takes functions that return one scalar, and {name} returned "
             f"{result.tree}. {advice}"
         )
     (value,) = result.outputs
     if shape_of(value) != ():
         raise NonScalarOutputError(
-            "grad takes functions that return a scalar, and this one returned an array "
+            f"grad takes functions that return a scalar, and {name} returned an array "
             f"{aval_of(value)}. {advice}"
         )
     kind = dtype_of(value).kind
@@ -262,7 +272,7 @@ def _scalar(result: Linearized, holomorphic: bool) -> Array:
         wanted = "complex" if holomorphic else "real floating-point"
         raise NonScalarOutputError(
             f"grad{' with holomorphic=True' * holomorphic} takes functions that return "
-            f"a {wanted} scalar, and this one returned {aval_of(value)}. "
+            f"a {wanted} scalar, and {name} returned {aval_of(value)}. "
             + (
                 "Take np.real(...) or np.abs(...) of it, or set holomorphic=True for "
                 "a holomorphic function."
@@ -309,6 +319,8 @@ def linear_transpose(f: Callable[..., Any], *primals: Any) -> Callable[..., Any]
     """
     wraps(f, "linear_transpose")
     leaves, treedef = tree.flatten(primals)
+    arrays = [0 if isinstance(x, ShapeDtypeStruct) else x for x in leaves]
+    check_leaves(arrays, treedef, "linear_transpose")
     for x in leaves:
         if dtype_of(x).kind not in "fc":
             raise InputDtypeError(

@@ -18,9 +18,10 @@ from funcad.core.tracing import (
     Trace,
     Tracer,
     dtype_of,
+    raise_escaped,
     shape_of,
 )
-from funcad.transforms.arguments import check_leaves, wraps
+from funcad.transforms.arguments import argument_name, check_leaves, wraps
 
 __all__ = ["ShapeDtypeStruct", "eval_shape", "make_program"]
 
@@ -96,8 +97,10 @@ class Staged(Tracer):
     def concrete(self, purpose: str) -> Array:
         raise ConcretizationError(
             f"{purpose} of a staged value, {ShapedArray(self.shape, self.dtype)}: only "
-            "its shape and dtype are known while make_program, eval_shape or jit write "
-            "the function down. Write np.where(condition, a, b) instead of if, and "
+            "its shape and dtype are known while make_program, eval_shape or jit "
+            "write the function down. With import funcad.numpy as fnp, write "
+            "np.where(condition, a, b) instead of if, fnp.take(a, i) instead of a[i] "
+            "of a plain array or list, fnp.array([x, y]) instead of np.array([x, y]); "
             "pass numbers that decide about control flow as static arguments or close "
             "over them."
         )
@@ -116,7 +119,11 @@ class StageTrace(Trace):
     def process(
         self, primitive: Primitive, args: Sequence[Array], params: Params
     ) -> Any:
-        inputs = [a.var if type(a) is Staged and a._trace is self else a for a in args]
+        inputs: list[Any] = []
+        for a in args:
+            if isinstance(a, Tracer) and not a._trace.alive:
+                raise_escaped(primitive.name)
+            inputs.append(a.var if type(a) is Staged and a._trace is self else a)
         if primitive.abstract is None:
             avals = [(params["shape"], params["dtype"])]
         elif primitive.multiple:
@@ -168,12 +175,11 @@ def make_program(
     @wraps(f, "make_program")
     def staged(*args: Any, **kwargs: Any) -> Any:
         chosen = {n % len(args) for n in static}
-        dynamic = [x for i, x in enumerate(args) if i not in chosen]
+        dynamic = [None if i in chosen else x for i, x in enumerate(args)]
 
         def call(dynamic_args: list[Any], kw: dict[str, Any]) -> Any:
-            rest = iter(dynamic_args)
-            full = [x if i in chosen else next(rest) for i, x in enumerate(args)]
-            return f(*full, **kw)
+            pairs = enumerate(zip(args, dynamic_args, strict=True))
+            return f(*[x if i in chosen else traced for i, (x, traced) in pairs], **kw)
 
         program, out_tree = stage(call, (dynamic, kwargs))
         if not return_shape:
@@ -210,13 +216,13 @@ def eval_shape(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def stage(f: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Program, Any]:
-    """Program of ``f(*args)`` and the structure of its result."""
+    """Program of ``f(*args)`` and the structure of its result.
+
+    ``args`` are positional and keyword arguments, a list and a dict.
+    """
     leaves, treedef = tree.flatten(args)
-    check_leaves(
-        [x for x in leaves if not isinstance(x, ShapeDtypeStruct)],
-        tree.structure([0 for x in leaves if not isinstance(x, ShapeDtypeStruct)]),
-        "make_program",
-    )
+    arrays = [0 if isinstance(x, ShapeDtypeStruct) else x for x in leaves]
+    check_leaves(arrays, treedef, "make_program", name=argument_name)
     types = [getattr(x, "array_type", type(x)) for x in leaves]
     array_types = [t for t in types if hasattr(t, "__array_function__")]
     trace = StageTrace(array_types[0] if array_types else np.ndarray)

@@ -1,0 +1,531 @@
+"""Numerical checks of derivatives and of ``vmap``, for users' own functions and rules.
+
+Derivatives are held against central differences along random directions, which are the
+same in every run; ``vmap`` is held against a Python loop.  A check that fails raises an
+``AssertionError`` that names the leaf of the pytree and shows both values.
+
+>>> import numpy as np
+>>> from funcad import testing
+>>> testing.check_grads(lambda x: np.tanh(x) * x, (np.arange(3.0),), order=2)
+
+==========  ========================  ======================================
+dtype       step of the differences   tolerance, absolute and relative
+==========  ========================  ======================================
+float64     1e-5                      1e-6 for derivatives, 1e-10 for `vmap`
+float32     1e-2                      2e-2 for derivatives, 1e-4 for `vmap`
+float16     1e-1                      2e-1 for derivatives, 2e-2 for `vmap`
+==========  ========================  ======================================
+
+Complex dtypes are as their parts, and the least precise dtype decides.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from funcad.backends import backend_of
+from funcad.core import tree
+from funcad.core.errors import ArgumentError
+from funcad.core.tracing import dtype_of, shape_of
+from funcad.transforms.arguments import (
+    check_leaves,
+    has_tangent,
+    leaf_names,
+    zero_tangent,
+)
+from funcad.transforms.batch import vmap
+from funcad.transforms.forward import jvp
+from funcad.transforms.reverse import vjp
+
+__all__ = ["check_grads", "check_jvp", "check_vjp", "check_vmap"]
+
+Function = Callable[..., Any]
+
+
+def check_grads(
+    f: Function,
+    args: Sequence[Any],
+    order: int,
+    modes: Sequence[str] = ("fwd", "rev"),
+    atol: float | None = None,
+    rtol: float | None = None,
+    eps: float | None = None,
+) -> None:
+    """Check the derivatives of a function, forward and reverse, up to an order.
+
+    Parameters
+    ----------
+    f : callable
+        Function of pytrees of arrays.
+    args : sequence of pytrees
+        Where to check; floats and complex numbers are differentiated.  A function
+        needs to be smooth there, a step ``eps`` to either side.
+    order : int
+        From order 2 on, all sequences of the modes are checked.
+    modes : sequence of {"fwd", "rev"}
+        ``jvp``, ``vjp`` or both.
+    atol, rtol : float, optional
+        Tolerances, by default those of the dtypes, listed above.
+    eps : float, optional
+        Step of the central differences, by default that of the dtypes.
+
+    Raises
+    ------
+    AssertionError
+        If a derivative differs from its central difference.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import funcad
+    >>> from funcad import testing
+    >>> testing.check_grads(lambda p: p["w"] @ p["w"], ({"w": np.ones(2)},), order=2)
+    >>> wrong = lambda x: x * funcad.stop_gradient(x)
+    >>> testing.check_grads(wrong, (2.0,), order=1, modes=["fwd"])
+    Traceback (most recent call last):
+      ...
+    AssertionError: jvp differs from central differences at the output, float64[]:
+    ...
+    """
+    wanted = (modes,) if isinstance(modes, str) else tuple(modes)
+    if not wanted or not set(wanted) <= {"fwd", "rev"}:
+        raise ArgumentError(
+            f'check_grads: modes are "fwd", "rev" or both, and {modes!r} was given.'
+        )
+    if order < 1:
+        raise ArgumentError(
+            f"check_grads: the order of derivatives is 1 or more, not {order}."
+        )
+    tolerance = _Tolerance(atol, rtol, eps)
+    _check_orders(f, tuple(args), order, wanted, tolerance, "")
+
+
+def check_jvp(
+    f: Function,
+    f_jvp: Function,
+    args: Sequence[Any],
+    atol: float | None = None,
+    rtol: float | None = None,
+    eps: float | None = None,
+) -> None:
+    """Check that a function computes another's values and directional derivatives.
+
+    Parameters
+    ----------
+    f : callable
+        Function of pytrees of arrays.
+    f_jvp : callable
+        ``f_jvp(primals, tangents) -> (f(*primals), tangents of the output)``, such as
+        ``functools.partial(funcad.jvp, f)``.
+    args : sequence of pytrees
+        Where to check.
+    atol, rtol, eps : float, optional
+        Tolerances and step, by default those of the dtypes.
+
+    Raises
+    ------
+    AssertionError
+        If a value or derivative differs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from funcad import testing
+    >>> def sine_jvp(primals, tangents):
+    ...     (x,), (t,) = primals, tangents
+    ...     return np.sin(x), np.cos(x) * t
+    >>> testing.check_jvp(np.sin, sine_jvp, (np.arange(3.0),))
+    """
+    _check_jvp(f, f_jvp, tuple(args), _Tolerance(atol, rtol, eps), "jvp")
+
+
+def check_vjp(
+    f: Function,
+    f_vjp: Function,
+    args: Sequence[Any],
+    atol: float | None = None,
+    rtol: float | None = None,
+    eps: float | None = None,
+) -> None:
+    """Check that a function computes another's values and pullbacks.
+
+    The pullback of a random cotangent is multiplied by a random tangent, for one leaf
+    of the arguments after another, and compared with the cotangent times the central
+    difference.
+
+    Parameters
+    ----------
+    f : callable
+        Function of pytrees of arrays.
+    f_vjp : callable
+        ``f_vjp(*args) -> (f(*args), pullback)`` where ``pullback(cotangent)`` gives a
+        tuple of cotangents of the arguments, such as
+        ``functools.partial(funcad.vjp, f)``.
+    args : sequence of pytrees
+        Where to check.
+    atol, rtol, eps : float, optional
+        Tolerances and step, by default those of the dtypes.
+
+    Raises
+    ------
+    AssertionError
+        If a value or pullback differs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from funcad import testing
+    >>> def sine_vjp(x):
+    ...     return np.sin(x), lambda ct: (ct * np.cos(x),)
+    >>> testing.check_vjp(np.sin, sine_vjp, (np.arange(3.0),))
+    """
+    _check_vjp(f, f_vjp, tuple(args), _Tolerance(atol, rtol, eps), "vjp")
+
+
+def check_vmap(
+    f: Function,
+    args: Sequence[Any],
+    in_axes: Any = 0,
+    out_axes: Any = 0,
+    atol: float | None = None,
+    rtol: float | None = None,
+) -> None:
+    """Check that ``vmap`` of a function gives what a Python loop over examples gives.
+
+    Parameters
+    ----------
+    f : callable
+        Function of one example.
+    args : sequence of pytrees
+        Examples, stacked along ``in_axes``.
+    in_axes, out_axes : int, None or pytree prefix
+        As for ``funcad.vmap``.
+    atol, rtol : float, optional
+        Tolerances, by default those of the dtypes.
+
+    Raises
+    ------
+    AssertionError
+        If a result differs, in structure, shape, dtype or value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from funcad import testing
+    >>> testing.check_vmap(np.dot, (np.eye(3), np.arange(3.0)), in_axes=(1, None))
+    """
+    args = tuple(args)
+    batched = vmap(f, in_axes, out_axes)(*args)
+    leaves, treedef = tree.flatten(args)
+    prefix = tuple(in_axes) if isinstance(in_axes, list) else in_axes
+    axes = tree.broadcast_prefix(prefix, treedef, is_leaf=_is_none, what="in_axes")
+    size = next(
+        shape_of(x)[a] for x, a in zip(leaves, axes, strict=True) if a is not None
+    )
+    out_leaves, out_tree = tree.flatten(batched)
+    places = tree.broadcast_prefix(
+        out_axes, out_tree, is_leaf=_is_none, what="out_axes"
+    )
+    for i in range(size):
+        example = [_taken(x, a, i) for x, a in zip(leaves, axes, strict=True)]
+        alone = f(*tree.unflatten(treedef, example))
+        got = [_taken(x, a, i) for x, a in zip(out_leaves, places, strict=True)]
+        _compare(
+            f"vmap differs from a loop at example {i} of",
+            "loop",
+            tree.unflatten(out_tree, got),
+            alone,
+            _Tolerance(atol, rtol, None),
+            _precision([*leaves, *out_leaves], _LOOP),
+        )
+
+
+def _is_none(x: Any) -> bool:
+    return x is None
+
+
+def _taken(x: Any, axis: int | None, i: int) -> Any:
+    return x if axis is None else x[(slice(None),) * (axis % x.ndim) + (i,)]
+
+
+# ------------------------------------------------------------ tolerances, directions
+
+
+class _Tolerance(NamedTuple):
+    """What the user gave; ``None`` stands for what fits the dtypes."""
+
+    atol: float | None
+    rtol: float | None
+    eps: float | None
+
+
+class _Precision(NamedTuple):
+    """Step and tolerance that fit a dtype."""
+
+    eps: float
+    tolerance: float
+
+
+_DIFFERENCES = {
+    8: _Precision(1e-5, 1e-6),
+    4: _Precision(1e-2, 2e-2),
+    2: _Precision(1e-1, 2e-1),
+}
+_LOOP = {8: _Precision(0, 1e-10), 4: _Precision(0, 1e-4), 2: _Precision(0, 2e-2)}
+
+
+def _precision(leaves: Sequence[Any], table: dict[int, _Precision]) -> _Precision:
+    """The entry of the least precise of the leaves' dtypes, for all of them."""
+    sizes = [8]
+    for x in leaves:
+        dtype = dtype_of(x)
+        if dtype.kind in "fc":
+            sizes.append(dtype.itemsize // (2 if dtype.kind == "c" else 1))
+    return table[min(sizes)]
+
+
+_TANGENTS, _COTANGENTS = 7001, 7013  # seeds
+
+
+def _direction(leaves: Sequence[Any], seed: int) -> list[Any]:
+    """Normal random tangents where the leaves live, the same in every run.
+
+    Those of integers are zeros of dtype float0.
+    """
+    rng = np.random.default_rng(seed)
+    out = []
+    for x in leaves:
+        shape, dtype = shape_of(x), dtype_of(x)
+        if not has_tangent(x):
+            out.append(zero_tangent(x))
+            continue
+        t = rng.standard_normal(shape)
+        if dtype.kind == "c":
+            t = t + 1j * rng.standard_normal(shape)
+        out.append(backend_of(x).from_host(np.asarray(t).astype(dtype)))
+    return out
+
+
+def _only(chosen: int, directions: Sequence[Any]) -> list[Any]:
+    """The direction of one leaf, and no change of the others."""
+    return [t if i == chosen else None for i, t in enumerate(directions)]
+
+
+def _difference(
+    f: Function, leaves: Sequence[Any], treedef: Any, tangents: Any, eps: float
+) -> list[Any]:
+    """Central difference of each leaf of the output, on the host."""
+
+    def at(step: float) -> list[Any]:
+        moved = [
+            x if t is None or not has_tangent(x) else x + step * t
+            for x, t in zip(leaves, tangents, strict=True)
+        ]
+        return [_on_host(y) for y in tree.leaves(f(*tree.unflatten(treedef, moved)))]
+
+    return [
+        (after - before) / (2 * eps) if has_tangent(after) else np.zeros(after.shape)
+        for after, before in zip(at(eps), at(-eps), strict=True)
+    ]
+
+
+def _on_host(x: Any) -> Any:
+    return np.asarray(backend_of(x).to_host(x))
+
+
+# ---------------------------------------------------------------------------- checks
+
+
+def _check_orders(
+    f: Function,
+    args: tuple[Any, ...],
+    order: int,
+    modes: tuple[str, ...],
+    tolerance: _Tolerance,
+    of: str,
+) -> None:
+    treedef = tree.structure(args)
+    if "fwd" in modes:
+        name = f"jvp{of}"
+        _check_jvp(f, functools.partial(jvp, f), args, tolerance, name)
+        if order > 1:
+            tangents = tree.unflatten(treedef, _direction(tree.leaves(args), _TANGENTS))
+
+            def forward(*primals: Any) -> Any:
+                return _with_tangents(jvp(f, primals, tangents)[1])
+
+            _check_orders(forward, args, order - 1, modes, tolerance, f" of {name}")
+    if "rev" in modes:
+        name = f"vjp{of}"
+        _check_vjp(f, functools.partial(vjp, f), args, tolerance, name)
+        if order > 1:
+            outs, out_tree = tree.flatten(f(*args))
+            cotangents = tree.unflatten(out_tree, _direction(outs, _COTANGENTS))
+
+            def reverse(*primals: Any) -> Any:
+                return _with_tangents(vjp(f, *primals)[1](cotangents))
+
+            _check_orders(reverse, args, order - 1, modes, tolerance, f" of {name}")
+
+
+def _with_tangents(values: Any) -> list[Any]:
+    """Leaves that can be differentiated once more."""
+    return [x for x in tree.leaves(values) if has_tangent(x)]
+
+
+def _check_jvp(
+    f: Function,
+    f_jvp: Function,
+    args: tuple[Any, ...],
+    tolerance: _Tolerance,
+    name: str,
+) -> None:
+    leaves, treedef = tree.flatten(args)
+    check_leaves(leaves, treedef, name)
+    directions = _direction(leaves, _TANGENTS)
+    value = f(*args)
+    outs, out_tree = tree.flatten(value)
+    got_value, got = f_jvp(args, tree.unflatten(treedef, directions))
+    precision = _precision([*leaves, *outs], _DIFFERENCES)
+    _compare(
+        f"the value that {name} returns differs at",
+        "f",
+        got_value,
+        value,
+        tolerance,
+        precision,
+    )
+    eps = precision.eps if tolerance.eps is None else tolerance.eps
+    differences = _difference(f, leaves, treedef, directions, eps)
+    expected = [
+        d.astype(dtype_of(y)) if has_tangent(y) else zero_tangent(y)
+        for d, y in zip(differences, outs, strict=True)
+    ]
+    _compare(
+        f"{name} differs from central differences at",
+        f"differences, eps={eps:g}",
+        got,
+        tree.unflatten(out_tree, expected),
+        tolerance,
+        precision,
+    )
+
+
+def _check_vjp(
+    f: Function,
+    f_vjp: Function,
+    args: tuple[Any, ...],
+    tolerance: _Tolerance,
+    name: str,
+) -> None:
+    leaves, treedef = tree.flatten(args)
+    check_leaves(leaves, treedef, name)
+    value = f(*args)
+    outs, out_tree = tree.flatten(value)
+    cotangents = _direction(outs, _COTANGENTS)
+    got_value, pullback = f_vjp(*args)
+    precision = _precision([*leaves, *outs], _DIFFERENCES)
+    _compare(
+        f"the value that {name} returns differs at",
+        "f",
+        got_value,
+        value,
+        tolerance,
+        precision,
+    )
+    eps = precision.eps if tolerance.eps is None else tolerance.eps
+    pulled = pullback(tree.unflatten(out_tree, cotangents))
+    tree.check_same_structure(treedef, pulled, "the arguments", f"the result of {name}")
+    directions = _direction(leaves, _TANGENTS)
+    for i, (x, ct) in enumerate(zip(leaves, tree.leaves(pulled), strict=True)):
+        path = leaf_names(treedef, leaves)[i]
+        if not has_tangent(x):
+            continue
+        if shape_of(ct) != shape_of(x) or dtype_of(ct) != dtype_of(x):
+            raise AssertionError(
+                f"{name} gives the argument {path}, {_aval(x)}, a cotangent that is "
+                f"{_aval(ct)}."
+            )
+        difference = _difference(f, leaves, treedef, _only(i, directions), eps)
+        terms = [
+            np.real(_on_host(c) * d).ravel()
+            for c, d, y in zip(cotangents, difference, outs, strict=True)
+            if has_tangent(y)
+        ]
+        products = np.concatenate([np.zeros(0), *terms])
+        expected = products.sum(dtype=np.float64)
+        got = np.real(_on_host(ct) * _on_host(directions[i])).sum(dtype=np.float64)
+        # signs are random, so that this is the size that the sum of products has
+        size = np.sqrt(np.square(products, dtype=np.float64).sum())
+        atol, rtol = _tolerances(tolerance, precision)
+        if not abs(got - expected) <= atol + rtol * size:
+            raise AssertionError(
+                f"{name} differs from central differences at the argument {path}, "
+                f"{_aval(x)}:\n"
+                f"    <cotangent of the output, difference>: {expected} (eps={eps:g})\n"
+                f"    <cotangent of the argument, tangent>:  {got}\n"
+                f"    error {abs(got - expected):.3g}, tolerance "
+                f"{atol:g} + {rtol:g} * {size:.3g} = {atol + rtol * size:.3g}"
+            )
+
+
+# -------------------------------------------------------------------------- comparing
+
+
+def _tolerances(given: _Tolerance, precision: _Precision) -> tuple[float, float]:
+    atol = precision.tolerance if given.atol is None else given.atol
+    rtol = precision.tolerance if given.rtol is None else given.rtol
+    return atol, rtol
+
+
+def _compare(
+    title: str,
+    source: str,
+    got: Any,
+    expected: Any,
+    tolerance: _Tolerance,
+    precision: _Precision,
+) -> None:
+    """Refuse trees that differ in structure, or leaves in shape, dtype or value."""
+    wanted, treedef = tree.flatten(expected)
+    tree.check_same_structure(treedef, got, f"what {source} gives", "what is checked")
+    names = leaf_names(treedef, wanted)
+    atol, rtol = _tolerances(tolerance, precision)
+    for name, x, y in zip(names, tree.leaves(got), wanted, strict=True):
+        place = "the output" if name == "the value" else f"the output {name}"
+        x, y = _on_host(x), _on_host(y)
+        if x.shape != y.shape or x.dtype != y.dtype:
+            raise AssertionError(
+                f"{title} {place}: it is {_aval(x)}, and {source} gives {_aval(y)}."
+            )
+        if y.dtype.kind not in "fciub" or not y.size:
+            continue
+        same = (x == y) | ((x != x) & (y != y))
+        error = np.abs(np.where(same, 0, x) - np.where(same, 0, y))
+        bound = atol + rtol * np.abs(np.where(same, 0, y))
+        if np.all(error <= bound):
+            continue
+        excess = np.where(np.isnan(error), np.inf, error - bound)
+        worst = np.unravel_index(np.argmax(excess), error.shape)
+        where = f" (the worst is at [{', '.join(map(str, worst))}])" if worst else ""
+        raise AssertionError(
+            f"{title} {place}, {_aval(y)}:\n"
+            f"    expected ({source}): {_shown(y)}\n"
+            f"    got: {_shown(x)}\n"
+            f"    error {error[worst]:.3g}, tolerance {atol:g} + {rtol:g} * "
+            f"{abs(y[worst]):.3g} = {bound[worst]:.3g}{where}"
+        )
+
+
+def _shown(x: Any) -> str:
+    return np.array2string(x, threshold=20, edgeitems=3, separator=", ").replace(
+        "\n", "\n        "
+    )
+
+
+def _aval(x: Any) -> str:
+    return f"{dtype_of(x)}[{','.join(map(str, shape_of(x)))}]"

@@ -1,0 +1,290 @@
+"""A stand-in for CuPy on a machine without a GPU: arrays that stay on their side.
+
+An :class:`Array` holds its entries in host memory and behaves as ``cupy.ndarray`` does
+where that differs from NumPy: it refuses to become a NumPy array, refuses operations
+with NumPy arrays (NumPy's scalars and Python's numbers are welcome), and gives 0-d
+arrays where NumPy gives scalars.  What CuPy lacks is missing here too: broadcasting in
+``linalg.solve``, ``maximum.accumulate``, sorting algorithms by name.  The tests run
+the sample table on such arrays to find mistakes that would otherwise need a GPU.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from funcad.backends import Backend, register_backend
+
+_SCALARS = (bool, int, float, complex, np.generic)
+
+
+class Array(np.lib.mixins.NDArrayOperatorsMixin):
+    """An array of another library than NumPy."""
+
+    __slots__ = ("_host",)
+    __array_priority__ = 100
+
+    def __init__(self, host: Any) -> None:
+        self._host = np.asarray(host)
+
+    # ---------------------------------------------------------- what is refused
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise TypeError(
+            "Implicit conversion to a NumPy array is not allowed. "
+            "Please use `.get()` to construct a NumPy array explicitly."
+        )
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any):
+        out = kwargs.pop("out", ())
+        if any(not _is_known(x) for x in (*inputs, *out)):
+            return NotImplemented
+        if method in ("reduce", "accumulate") and ufunc not in (np.add, np.multiply):
+            raise NotImplementedError(f"`{ufunc.__name__}.{method}` is not supported")
+        if method not in ("__call__", "reduce", "accumulate"):
+            return NotImplemented
+        result = getattr(ufunc, method)(*map(_unwrap, inputs), **kwargs)
+        if not out:
+            return _wrap(result)
+        (target,) = out
+        np.copyto(_unwrap(target), result, casting="same_kind")
+        return target
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any):
+        if not all(issubclass(t, (Array, np.ndarray)) for t in types):
+            return NotImplemented
+        module = linalg if function.__module__ == "numpy.linalg" else namespace
+        ours = getattr(module, function.__name__, None)
+        return NotImplemented if ours is None else ours(*args, **kwargs)
+
+    # ------------------------------------------------------------- attributes
+
+    shape = property(lambda self: self._host.shape)
+    dtype = property(lambda self: self._host.dtype)
+    ndim = property(lambda self: self._host.ndim)
+    size = property(lambda self: self._host.size)
+    nbytes = property(lambda self: self._host.nbytes)
+    itemsize = property(lambda self: self._host.itemsize)
+    real = property(lambda self: Array(self._host.real))
+    imag = property(lambda self: Array(self._host.imag))
+    T = property(lambda self: Array(self._host.T))
+
+    def get(self) -> np.ndarray:
+        """A copy in the host's memory."""
+        return self._host.copy()
+
+    # ---------------------------------------------------------------- indexing
+
+    def __getitem__(self, key: Any) -> Array:
+        return Array(self._host[_index(key)])
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._host[_index(key)] = _unwrap(value)
+
+    def __len__(self) -> int:
+        return len(self._host)
+
+    def __iter__(self) -> Any:
+        return map(Array, self._host)
+
+    def __repr__(self) -> str:
+        return repr(self._host)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __bool__(self) -> bool:
+        return bool(self._host)
+
+    def __int__(self) -> int:
+        return int(self._host)
+
+    __index__ = __int__
+
+    def __float__(self) -> float:
+        return float(self._host)
+
+    def __complex__(self) -> complex:
+        return complex(self._host)
+
+    def sort(self, axis: int = -1, kind: Any = None) -> None:
+        self._host.sort(axis=axis, kind=_stable(kind))
+
+    def argsort(self, axis: int = -1, kind: Any = None) -> Array:
+        return Array(self._host.argsort(axis=axis, kind=_stable(kind)))
+
+
+def _is_known(x: Any) -> bool:
+    """Whether CuPy would take up this operand, if only to refuse it."""
+    # the same question, asked the same way, decides it in cupy.ndarray.__array_ufunc__
+    return isinstance(x, (Array, np.ndarray, *_SCALARS)) or hasattr(
+        x, "__cuda_array_interface__"
+    )
+
+
+def _unwrap(x: Any) -> Any:
+    if isinstance(x, Array):
+        return x._host
+    if isinstance(x, np.ndarray):
+        raise TypeError(f"Unsupported type {type(x)}")
+    if isinstance(x, (list, tuple)):
+        return type(x)(map(_unwrap, x))
+    return x
+
+
+def _wrap(x: Any) -> Any:
+    if isinstance(x, (np.ndarray, np.generic)):
+        return Array(x)
+    return tuple(map(_wrap, x)) if isinstance(x, (list, tuple)) else x
+
+
+def _index(key: Any) -> Any:
+    # CuPy copies NumPy's index arrays to the device; funcad must not rely on it
+    return _unwrap(key) if isinstance(key, tuple) else _unwrap((key,))
+
+
+def _stable(kind: Any) -> str:
+    if kind not in (None, "stable"):
+        raise ValueError(f"unsupported sort algorithm {kind!r}")
+    return "stable"
+
+
+def _forwarded(function: Any) -> Any:
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        kwargs = {k: _unwrap(v) for k, v in kwargs.items()}
+        return _wrap(function(*map(_unwrap, args), **kwargs))
+
+    forward.__name__ = function.__name__
+    return forward
+
+
+def _method(name: str) -> Any:
+    def method(self: Array, *args: Any, **kwargs: Any) -> Any:
+        return _wrap(getattr(self._host, name)(*map(_unwrap, args), **kwargs))
+
+    return method
+
+
+for _name in (
+    *("all", "any", "argmax", "argmin", "astype", "clip", "conj", "conjugate", "copy"),
+    *("cumprod", "cumsum", "diagonal", "dot", "flatten", "item", "max", "mean", "min"),
+    *("nonzero", "prod", "ravel", "repeat", "reshape", "round", "searchsorted", "std"),
+    *("squeeze", "sum", "swapaxes", "take", "tolist", "trace", "transpose", "var"),
+):
+    setattr(Array, _name, _method(_name))
+
+
+# ------------------------------------------------------------------------- functions
+
+_CREATION = (
+    *("arange", "array", "asarray", "empty", "eye", "full", "identity", "linspace"),
+    *("ones", "tri", "zeros"),
+)
+_FUNCTIONS = (
+    *(
+        "all",
+        "any",
+        "append",
+        "argmax",
+        "argmin",
+        "array_equal",
+        "around",
+        "atleast_1d",
+    ),
+    *("atleast_2d", "atleast_3d", "average", "bincount", "broadcast_arrays"),
+    *("broadcast_to", "clip", "column_stack", "concatenate", "copy", "count_nonzero"),
+    *("cumprod", "cumsum", "diag", "diagonal", "diff", "dot", "dstack", "einsum"),
+    *("empty_like", "expand_dims", "flip", "fliplr", "flipud", "full_like", "hstack"),
+    *("imag", "inner", "isclose", "isscalar", "kron", "max", "mean", "median", "min"),
+    *("moveaxis", "nan_to_num", "ndim", "nonzero", "ones_like", "outer", "pad", "prod"),
+    *("ptp", "ravel", "ravel_multi_index", "real", "repeat", "reshape", "result_type"),
+    *("roll", "rollaxis", "round", "searchsorted", "shape", "size", "split", "squeeze"),
+    *("stack", "std", "sum", "swapaxes", "take", "take_along_axis", "tensordot"),
+    *("tile", "trace", "transpose", "tril", "triu", "unique", "var", "vdot", "vstack"),
+    *("where", "zeros_like"),
+)
+_UFUNCS = [name for name in dir(np) if isinstance(getattr(np, name), np.ufunc)]
+_CONSTANTS = {
+    name: getattr(np, name)
+    for name in dir(np)
+    if isinstance(getattr(np, name), (type, float))
+}
+
+
+def _to_device(function: Any) -> Any:
+    """``array`` and ``asarray``, the explicit way from the host."""
+    return lambda x, *args, **kwargs: Array(
+        function(x._host if isinstance(x, Array) else x, *args, **kwargs)
+    )
+
+
+def _sort(a: Array, axis: int = -1, kind: Any = None) -> Array:
+    return Array(np.sort(_unwrap(a), axis=axis, kind=_stable(kind)))
+
+
+def _argsort(a: Array, axis: int = -1, kind: Any = None) -> Array:
+    return a.argsort(axis=axis, kind=kind)
+
+
+def _solve(a: Array, b: Array) -> Array:
+    a, b = _unwrap(a), _unwrap(b)
+    if b.ndim > 1 and a.shape[:-1] != b.shape[:-1]:
+        raise ValueError(
+            "a must have (..., M, M) shape and b must have (..., M, K) for "
+            "multidimensional b"
+        )
+    return Array(np.linalg.solve(a, b))
+
+
+linalg = SimpleNamespace(
+    solve=_solve,
+    **{
+        name: _forwarded(getattr(np.linalg, name))
+        for name in ("cholesky", "det", "eigh", "inv", "norm", "qr", "slogdet", "svd")
+    },
+)
+
+namespace = SimpleNamespace(
+    **_CONSTANTS,
+    **{name: _forwarded(getattr(np, name)) for name in _UFUNCS},
+    **{name: _forwarded(getattr(np, name)) for name in _CREATION},
+    **{name: _forwarded(getattr(np, name)) for name in _FUNCTIONS},
+)
+vars(namespace).update(
+    ndarray=Array,
+    array=_to_device(np.array),
+    asarray=_to_device(np.asarray),
+    sort=_sort,
+    argsort=_argsort,
+    linalg=linalg,
+    asnumpy=Array.get,
+)
+
+
+class DoubleBackend(Backend):
+    """What funcad asks of an array library, for these arrays."""
+
+    name = "double"
+    namespace = namespace
+
+    def from_host(self, x: Any) -> Any:
+        return Array(np.array(x))
+
+    def to_host(self, x: Any) -> Any:
+        return x.get()
+
+    def add_at(self, x: Any, index: tuple[Any, ...], updates: Any) -> None:
+        np.add.at(_unwrap(x), _unwrap(index), _unwrap(updates))
+
+    def solve_triangular(self, a: Any, b: Any, lower: bool) -> Any:
+        triangle = np.tril if lower else np.triu
+        return Array(np.linalg.solve(triangle(_unwrap(a)), _unwrap(b)))
+
+    def erf(self, x: Any) -> Any:
+        from scipy.special import erf
+
+        return _wrap(erf(_unwrap(x)))
+
+
+register_backend(Array, DoubleBackend())
