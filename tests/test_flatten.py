@@ -36,8 +36,8 @@ def test_the_vector_is_the_leaves_raveled_end_to_end(x):
     v = Flatten(x)
     expected = vector_of(x)
     assert np.array_equal(v.ravel(), expected)
-    assert (len(v), v.shape, v.size, v.ndim) == (len(expected), expected.shape, v.size, 1)
-    assert v.size == expected.size and v.dtype == expected.dtype
+    assert (v.shape, v.size, v.ndim) == (expected.shape, expected.size, 1)
+    assert len(v) == expected.size and v.dtype == expected.dtype
     assert np.array_equal(np.asarray(v), expected)
     assert np.array_equal(list(v), list(expected))
 

@@ -224,8 +224,8 @@ def raise_escaped(doing: str) -> NoReturn:
     raise EscapedTracerError(
         f"{doing}: an operand is a tracer that escaped: the transform (grad, vmap, "
         "...) that made it has already returned. It was probably stored in a global, "
-        "an attribute or a list. Return the value from the transformed function instead, "
-        "or store funcad.stop_gradient(x) or x.item()."
+        "an attribute or a list. Return the value from the transformed function "
+        "instead, or store funcad.stop_gradient(x) or x.item()."
     )
 
 

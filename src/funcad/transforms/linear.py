@@ -141,7 +141,7 @@ def transpose(
                 continue
         for var, c in zip(inputs, primitive.transpose(ct, inputs, params)):  # type: ignore[misc]
             if c is not None:
-                # popped, a sum that nobody else holds is one that NumPy adds to in place
+                # popped, a sum that nobody else holds is added to in place by NumPy
                 pending[var] = pending.pop(var) + c if var in pending else c
         del equation, inputs, ct
     return [pending.get(var) for var in program.inputs]
