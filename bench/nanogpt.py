@@ -1,7 +1,8 @@
 """nanoGPT's CPU configuration trained with funcad and with PyTorch, in one run.
 
 Both begin with the same parameters, see the same batches, and take turns of a few
-steps, so that the machine's noise hits both equally.
+steps, so that the machine's noise hits both equally. The C library is told to keep
+freed memory, as the example tells it, which is good for both.
 
     python bench/nanogpt.py --data tinyshakespeare.txt --out bench/results/nanogpt.md
 """
@@ -25,6 +26,7 @@ from torch.nn import functional as F
 from _machine import describe_machine
 from funcad import random, tree
 from funcad.examples.char_transformer import model, training
+from funcad.examples.char_transformer.cli import keep_freed_memory
 from funcad.examples.char_transformer.settings import PRESETS, Settings
 from funcad.examples.char_transformer.text import (
     Batch,
@@ -242,6 +244,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=PRESETS["nanogpt-cpu"].steps)
     parser.add_argument("--out", type=pathlib.Path, help="write the table to this file")
     arguments = parser.parse_args()
+    keep_freed_memory()
 
     settings = dataclasses.replace(PRESETS["nanogpt-cpu"], steps=arguments.steps)
     corpus = make_corpus(read_text(arguments.data), settings.block)

@@ -481,7 +481,12 @@ floor = elementwise("floor", np.floor)
 ceil = elementwise("ceil", np.ceil)
 trunc = elementwise("trunc", np.trunc)
 rint = elementwise("rint", np.rint)
-heaviside = elementwise("heaviside", np.heaviside)
+heaviside = elementwise(
+    "heaviside",
+    np.heaviside,
+    None,
+    lambda ans, x, y: convert(x == 0, dtype=dtype_of(ans)),
+)
 nextafter = elementwise("nextafter", np.nextafter)
 signbit = elementwise("signbit", np.signbit)
 isnan = elementwise("isnan", np.isnan)

@@ -1,0 +1,1 @@
+"""Programs that show what funcad is for; each runs with ``python -m``."""
