@@ -203,7 +203,7 @@ def programs(draw: Any) -> Program:
             value = np.asarray(step.function(values))
         except ValueError:  # shapes that do not broadcast
             continue
-        if value.size > 24 or value.ndim > 3:
+        if not 0 < value.size <= 24 or value.ndim > 3:
             continue
         values.append(value)
         steps.append(step)

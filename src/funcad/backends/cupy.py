@@ -23,11 +23,21 @@ class CupyBackend(Backend):
         return cupy.asnumpy(x)
 
     def add_at(self, x: Any, index: tuple[Any, ...], updates: Any) -> None:
-        cupyx.scatter_add(x, index, updates)
+        if x.dtype.kind == "c":  # of which x.real and x.imag are views
+            self.add_at(x.real, index, updates.real)
+            self.add_at(x.imag, index, updates.imag)
+        elif x.dtype.kind == "f":
+            cupyx.scatter_add(x, index, updates)
+        else:  # CuPy adds few integer types; modulo 2^64 one of them stands for all
+            total = x.astype(cupy.uint64)
+            cupyx.scatter_add(total, index, updates.astype(cupy.uint64))
+            x[...] = total.astype(x.dtype)
 
     def solve_triangular(self, a: Any, b: Any, lower: bool) -> Any:
         from cupyx.scipy.linalg import solve_triangular
 
+        if b.size == 0:
+            return cupy.zeros(b.shape, b.dtype)
         return solve_triangular(a, b, lower=lower)
 
     def erf(self, x: Any) -> Any:

@@ -66,6 +66,12 @@ def aval_of(x: Array) -> ShapedArray:
     return ShapedArray(shape_of(x), dtype_of(x))
 
 
+def array_type_of(values: Sequence[Any]) -> type:
+    """Type of the first array among values, looking through tracers; else NumPy's."""
+    types = [getattr(x, "array_type", type(x)) for x in values]
+    return next((t for t in types if hasattr(t, "__array_function__")), np.ndarray)
+
+
 class Trace:
     """One running transform: what it does with an operation on its tracers."""
 

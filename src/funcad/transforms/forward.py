@@ -179,7 +179,7 @@ def record(
 
     ``replace`` gives all positional arguments from those that are differentiated.
     """
-    linear = LinearTrace()
+    linear = LinearTrace(leaves)
     trace = DualTrace()
     inputs: list[Linear] = []
     duals: list[Any] = []

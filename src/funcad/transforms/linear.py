@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from funcad.core.errors import ConcretizationError
 from funcad.core.program import Equation, Program, Var
 from funcad.core.tracing import (
@@ -20,6 +18,7 @@ from funcad.core.tracing import (
     Primitive,
     Trace,
     Tracer,
+    array_type_of,
     raise_missing,
 )
 
@@ -45,7 +44,7 @@ class Linear(Tracer):
 
     @property
     def array_type(self) -> type:
-        return np.ndarray
+        return self._trace.array_type  # type: ignore[attr-defined, no-any-return]
 
     def concrete(self, purpose: str) -> Array:
         raise ConcretizationError(
@@ -56,13 +55,22 @@ class Linear(Tracer):
 
 
 class LinearTrace(Trace):
-    """Writes down the linear operations that it meets."""
+    """Writes down the linear operations that it meets.
 
-    __slots__ = ("equations",)
+    ``primals`` are the values whose tangents the program's inputs are.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("equations", "primals")
+
+    def __init__(self, primals: Sequence[Array]) -> None:
         super().__init__()
         self.equations: list[Equation] = []
+        self.primals = primals
+
+    @property
+    def array_type(self) -> type:
+        """Type of the arrays that the tangents will be."""
+        return array_type_of(self.primals)
 
     def process(
         self, primitive: Primitive, args: Sequence[Array], params: Params

@@ -326,7 +326,7 @@ def linear_transpose(f: Callable[..., Any], *primals: Any) -> Callable[..., Any]
             raise InputDtypeError(
                 f"linear_transpose takes floats and complex numbers, not {aval_of(x)}."
             )
-    trace = LinearTrace()
+    trace = LinearTrace(leaves)
     inputs = [trace.variable(shape_of(x), dtype_of(x)) for x in leaves]
     try:
         outs, out_tree = tree.flatten(f(*tree.unflatten(treedef, inputs)))

@@ -17,6 +17,7 @@ from funcad.core.tracing import (
     ShapedArray,
     Trace,
     Tracer,
+    array_type_of,
     dtype_of,
     raise_escaped,
     shape_of,
@@ -223,9 +224,7 @@ def stage(f: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Program, Any]:
     leaves, treedef = tree.flatten(args)
     arrays = [0 if isinstance(x, ShapeDtypeStruct) else x for x in leaves]
     check_leaves(arrays, treedef, "make_program", name=argument_name)
-    types = [getattr(x, "array_type", type(x)) for x in leaves]
-    array_types = [t for t in types if hasattr(t, "__array_function__")]
-    trace = StageTrace(array_types[0] if array_types else np.ndarray)
+    trace = StageTrace(array_type_of(leaves))
     inputs = [Var(shape_of(x), dtype_of(x)) for x in leaves]
     try:
         result = f(*tree.unflatten(treedef, [Staged(trace, v) for v in inputs]))
