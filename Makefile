@@ -18,8 +18,9 @@ help:
 	@echo
 	@echo "PYTHON=python3.13 chooses the interpreter, ARGS=... adds arguments."
 
+# One BLAS thread: two are little faster, and spin for minutes on a busy machine.
 demo: .venv/demo/stamp
-	.venv/demo/bin/python -m funcad.examples.char_transformer \
+	OPENBLAS_NUM_THREADS=1 .venv/demo/bin/python -m funcad.examples.char_transformer \
 		--preset demo --out $(OUT) $(ARGS)
 
 # The workers share the cores, so each keeps to one BLAS thread.
