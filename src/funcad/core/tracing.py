@@ -32,7 +32,7 @@ Array = Any  # a NumPy or CuPy array, a scalar, or a tracer that stands for one
 Params = dict[str, Any]
 
 _levels = itertools.count(1)
-_PYTHON_SCALARS = (bool, int, float, complex)
+PYTHON_SCALARS = (bool, int, float, complex)
 
 
 class ShapedArray(NamedTuple):
@@ -218,7 +218,7 @@ def recover(
     NumPy's functions take Python numbers for arrays; an implementation that calls
     methods of its operands needs them made into arrays first.
     """
-    numbers = [type(a) in _PYTHON_SCALARS for a in args]
+    numbers = [type(a) in PYTHON_SCALARS for a in args]
     if isinstance(error, AttributeError) and any(numbers):
         args = [np.asarray(a) if n else a for a, n in zip(args, numbers)]
         return primitive.impl(*args, **params)

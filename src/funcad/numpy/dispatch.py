@@ -19,7 +19,7 @@ from funcad.core.errors import (
     UnsupportedArgumentError,
     UnsupportedFunctionError,
 )
-from funcad.core.tracing import Array, Primitive, Tracer, bind
+from funcad.core.tracing import PYTHON_SCALARS, Array, Primitive, Tracer, bind
 
 Function = Callable[..., Any]
 
@@ -33,7 +33,6 @@ METHODS: dict[tuple[Any, str], Function] = {}
 """``reduce`` and ``accumulate`` of ufuncs."""
 
 _accepted: dict[Any, frozenset[str]] = {}
-PYTHON_SCALARS = (bool, int, float, complex)
 _KNOWN = (Tracer, np.ndarray, np.generic, *PYTHON_SCALARS)
 
 

@@ -13,6 +13,7 @@ from funcad.backends import namespace
 from funcad.core import tree
 from funcad.core.errors import LeafTypeError, TangentMismatchError
 from funcad.core.tracing import (
+    PYTHON_SCALARS,
     Array,
     Tracer,
     aval_of,
@@ -23,8 +24,6 @@ from funcad.core.tracing import (
 
 float0 = np.dtype([("float0", np.void, 0)])
 """Dtype of the tangent of an integer or boolean: it has no value but zero."""
-
-_SCALARS = (bool, int, float, complex)
 
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -51,7 +50,7 @@ def is_array(x: Any) -> bool:
     """Whether a leaf is an array, a tracer or a number that can be computed with."""
     if isinstance(x, (np.ndarray, np.generic)):
         return x.dtype.kind in "fciub" or x.dtype == float0
-    return isinstance(x, (Tracer, *_SCALARS)) or (
+    return isinstance(x, (Tracer, *PYTHON_SCALARS)) or (
         getattr(x, "__array_ufunc__", None) is not None
         and hasattr(x, "dtype")
         and hasattr(x, "shape")
@@ -139,7 +138,7 @@ def check_tangents(
                 )
             out.append(None)
             continue
-        weak = type(p) in _SCALARS or type(t) in _SCALARS
+        weak = type(p) in PYTHON_SCALARS or type(t) in PYTHON_SCALARS
         if shape_of(p) != shape_of(t) or not (weak or dtype_of(p) == dtype_of(t)):
             raise TangentMismatchError(
                 f"{transform}: the {what} of {paths()[i]} is {aval_of(t)} and the "
