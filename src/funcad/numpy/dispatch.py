@@ -33,7 +33,7 @@ METHODS: dict[tuple[Any, str], Function] = {}
 """``reduce`` and ``accumulate`` of ufuncs."""
 
 _accepted: dict[Any, frozenset[str]] = {}
-_KNOWN = (Tracer, np.ndarray, np.generic, *PYTHON_SCALARS)
+OPERANDS = (Tracer, np.ndarray, np.generic, *PYTHON_SCALARS)
 
 
 def implements(*functions: Any) -> Callable[[Function], Function]:
@@ -79,7 +79,7 @@ def call_ufunc(
         primitive = PRIMITIVES.get(ufunc)
         if primitive is not None and not kwargs:
             for x in inputs:
-                if not isinstance(x, _KNOWN):
+                if not isinstance(x, OPERANDS):
                     inputs = tuple(as_operands(*inputs))
             return bind(primitive, inputs, {})
         implementation = primitive or FUNCTIONS.get(ufunc)
@@ -151,7 +151,7 @@ def as_operand(x: Any, *others: Array) -> Array:
 
     Lists may hold tracers.
     """
-    if isinstance(x, _KNOWN) or hasattr(x, "__array_function__"):
+    if isinstance(x, OPERANDS) or hasattr(x, "__array_function__"):
         return x
     if isinstance(x, (list, tuple)) and x:
         array = FUNCTIONS[np.stack]([as_operand(v) for v in x])

@@ -14,6 +14,7 @@ from funcad.core.errors import DerivativeLossError, LeafTypeError, MutationError
 from funcad.core.tracing import Array, Primitive, ShapedArray, Tracer, bind
 from funcad.numpy import indexing, products, reductions, shaping
 from funcad.numpy.dispatch import (
+    OPERANDS,
     as_operand,
     call_function,
     call_ufunc,
@@ -21,8 +22,6 @@ from funcad.numpy.dispatch import (
 )
 from funcad.primitives import elementwise as p
 from funcad.primitives.shape import convert
-
-_OPERANDS = (Tracer, np.ndarray, np.generic, bool, int, float, complex)
 
 
 def _operand(self: Tracer, other: Any) -> Any:
@@ -37,14 +36,14 @@ def _operand(self: Tracer, other: Any) -> Any:
 
 def _binary(primitive: Primitive) -> tuple[Callable[..., Any], Callable[..., Any]]:
     def forward(self: Tracer, other: Any) -> Any:
-        if not isinstance(other, _OPERANDS):
+        if not isinstance(other, OPERANDS):
             other = _operand(self, other)
             if other is NotImplemented:
                 return other
         return bind(primitive, (self, other), {})
 
     def reflected(self: Tracer, other: Any) -> Any:
-        if not isinstance(other, _OPERANDS):
+        if not isinstance(other, OPERANDS):
             other = _operand(self, other)
             if other is NotImplemented:
                 return other

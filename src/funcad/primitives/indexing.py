@@ -169,7 +169,7 @@ def _owners(*indices: Array, shape: Shape, turn: int) -> Array:
 def _owners_batch(values: Any, axes: Any, shape: Shape, turn: int) -> tuple[Array, int]:
     rank = _index_rank(values, axes)
     indices, size = batches_to_front(values, axes, rank)
-    rows = namespace(*indices).arange(size).reshape((size, *(1,) * rank))
+    rows = _rows(indices[0], size, rank)
     owner = owners(rows, *indices, shape=(size, *shape), turn=turn)
     # updates are numbered through all examples: take off those of the examples before
     updates = math.prod(np.broadcast_shapes(*map(shape_of, indices))[1:])

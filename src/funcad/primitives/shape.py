@@ -7,7 +7,6 @@ parameters are non-negative.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -356,8 +355,3 @@ pad = linear(
     transpose=_pad_transpose,
     batch=_pad_batch,
 )
-
-
-def size_of(shape: Shape) -> int:
-    """Number of entries."""
-    return math.prod(shape)

@@ -133,15 +133,12 @@ def vmap(
 
     @wraps(f, "vmap")
     def batched(*args: Any, **kwargs: Any) -> Any:
-        if isinstance(in_axes, list):
-            prefix: Any = tuple(in_axes)
-        else:
-            prefix = in_axes
+        prefix = tuple(in_axes) if isinstance(in_axes, list) else in_axes
         leaves, treedef = tree.flatten((args, kwargs))
-        is_none = _is_none
         axes = tree.broadcast_prefix(
-            prefix, tree.structure(args), is_leaf=is_none, what="in_axes of vmap"
-        ) + [0] * (len(leaves) - tree.structure(args).num_leaves)
+            prefix, tree.structure(args), is_leaf=_is_none, what="in_axes of vmap"
+        )
+        axes += [0] * (len(leaves) - len(axes))
         # what is not mapped may be anything
         mapped = [0 if a is None else x for x, a in zip(leaves, axes, strict=True)]
         check_leaves(mapped, treedef, "vmap", name=argument_name)
@@ -158,7 +155,7 @@ def vmap(
             outs, out_tree = tree.flatten(result)
             check_leaves(outs, out_tree, "vmap", "output")
             out_prefix = tree.broadcast_prefix(
-                out_axes, out_tree, is_leaf=is_none, what="out_axes of vmap"
+                out_axes, out_tree, is_leaf=_is_none, what="out_axes of vmap"
             )
             outs = [
                 _stacked(trace, x, a) for x, a in zip(outs, out_prefix, strict=True)
