@@ -14,6 +14,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import scipy.linalg
+import scipy.special
 
 from funcad.backends import Backend, register_backend
 
@@ -262,11 +264,40 @@ vars(namespace).update(
 )
 
 
+# What cupyx.scipy.special and cupyx.scipy.linalg have of what funcad calls.
+_SPECIAL = (
+    *("bdtr", "beta", "betainc", "betaln", "digamma", "entr", "erf", "erfc", "erfcinv"),
+    *("erfcx", "erfinv", "exp1", "exp10", "exp2", "expi", "expit", "expm1", "expn"),
+    *("exprel", "gamma", "gammainc", "gammaincc", "gammaincinv", "gammaln", "huber"),
+    *("i0", "i0e", "i1", "i1e", "j0", "j1", "k0", "k0e", "k1", "k1e", "kl_div"),
+    *("log1p", "log_expit", "log_ndtr", "log_softmax", "loggamma", "logit"),
+    *("logsumexp", "ndtr", "ndtri", "poch", "polygamma", "pseudo_huber", "psi"),
+    *("rel_entr", "sinc", "softmax", "xlog1py", "xlogy", "y0", "y1", "yn", "zeta"),
+    *("betaincinv", "cosm1", "ellipj", "ellipk", "lpmv", "rgamma", "sph_harm"),
+)
+_LINALG = ("block_diag", "lu", "lu_factor", "lu_solve", "solve_triangular", "toeplitz")
+
+
+class _Forwarding:
+    """Some of a module's functions, on these arrays; the others are missing."""
+
+    def __init__(self, module: Any, names: Any) -> None:
+        self._module = module
+        self._names = frozenset(names)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self._names:
+            raise AttributeError(f"{self._module.__name__} of the double has no {name}")
+        return _forwarded(getattr(self._module, name))
+
+
 class DoubleBackend(Backend):
     """What funcad asks of an array library, for these arrays."""
 
     name = "double"
     namespace = namespace
+    special = _Forwarding(scipy.special, _SPECIAL)
+    linalg = _Forwarding(scipy.linalg, _LINALG)
 
     def from_host(self, x: Any) -> Any:
         return Array(np.array(x))
@@ -280,11 +311,6 @@ class DoubleBackend(Backend):
     def solve_triangular(self, a: Any, b: Any, lower: bool) -> Any:
         triangle = np.tril if lower else np.triu
         return Array(np.linalg.solve(triangle(_unwrap(a)), _unwrap(b)))
-
-    def erf(self, x: Any) -> Any:
-        from scipy.special import erf
-
-        return _wrap(erf(_unwrap(x)))
 
 
 register_backend(Array, DoubleBackend())

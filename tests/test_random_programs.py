@@ -20,7 +20,8 @@ import funcad
 from funcad.backends import backend_of
 from funcad.core.tracing import registry
 from properties import assert_close, for_all, generators, host, placed
-from samples import SAMPLES, import_every_module
+from samples import SAMPLES
+from samples.table import import_every_module
 
 import_every_module()
 

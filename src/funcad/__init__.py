@@ -21,6 +21,7 @@ from typing import Any
 from funcad import errors, numpy, tree
 from funcad.core.program import Program
 from funcad.flatten import Flatten, ravel_pytree
+from funcad.numpy.dispatch import LATE as _LATE
 from funcad.primitives.elementwise import stop_gradient as _stop_gradient
 from funcad.transforms.arguments import float0
 from funcad.transforms.batch import vmap
@@ -55,6 +56,7 @@ __all__ = [
     "numpy",
     "optim",
     "random",
+    "scipy",
     "ravel_pytree",
     "stop_gradient",
     "testing",
@@ -87,7 +89,9 @@ def stop_gradient(x: Any) -> Any:
     return tree.map(_stop_gradient, x)
 
 
-_ON_DEMAND = ("nn", "optim", "random", "testing")
+# SciPy is slow to import: its functions are declared when one of them is met.
+_LATE.append("funcad.scipy.special")
+_ON_DEMAND = ("nn", "optim", "random", "scipy", "testing")
 
 
 def __getattr__(name: str) -> Any:

@@ -30,11 +30,11 @@ from properties import (
     pairing,
     placed,
 )
-from samples import (
+from samples import SAMPLES
+from samples.table import (
     DOUBLE,
     EVERY_DTYPE,
     HERE,
-    SAMPLES,
     Call,
     Operand,
     import_every_module,
@@ -61,7 +61,7 @@ def test_every_primitive_has_samples():
     missing = sorted(registry.keys() - SAMPLES.keys())
     assert not missing, (
         f"no samples of the primitives {missing}: add a row for each to SAMPLES in "
-        "tests/samples.py"
+        "tests/samples/"
     )
 
 

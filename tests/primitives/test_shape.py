@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import funcad
 from funcad.core.tracing import ShapedArray
 from funcad.primitives import shape as p
-from samples import broadcasting, shapes
+from samples.table import broadcasting, shapes
 
 
 @given(st.data())

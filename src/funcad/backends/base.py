@@ -11,6 +11,16 @@ class Backend:
     name: str
     namespace: Any
 
+    @property
+    def special(self) -> Any:
+        """The library's ``scipy.special``, imported where it is first needed."""
+        raise NotImplementedError
+
+    @property
+    def linalg(self) -> Any:
+        """The library's ``scipy.linalg``, imported where it is first needed."""
+        raise NotImplementedError
+
     def from_host(self, x: Any) -> Any:
         """Copy a NumPy array into this library's memory."""
         raise NotImplementedError
@@ -25,8 +35,4 @@ class Backend:
 
     def solve_triangular(self, a: Any, b: Any, lower: bool) -> Any:
         """Solve ``a @ x = b`` for stacks of one shape and dtype, ``a`` triangular."""
-        raise NotImplementedError
-
-    def erf(self, x: Any) -> Any:
-        """Error function."""
         raise NotImplementedError

@@ -16,6 +16,18 @@ class CupyBackend(Backend):
     name = "cupy"
     namespace = cupy
 
+    @property
+    def special(self) -> Any:
+        import cupyx.scipy.special
+
+        return cupyx.scipy.special
+
+    @property
+    def linalg(self) -> Any:
+        import cupyx.scipy.linalg
+
+        return cupyx.scipy.linalg
+
     def from_host(self, x: Any) -> Any:
         return cupy.asarray(x)
 
@@ -34,13 +46,6 @@ class CupyBackend(Backend):
             x[...] = total.astype(x.dtype)
 
     def solve_triangular(self, a: Any, b: Any, lower: bool) -> Any:
-        from cupyx.scipy.linalg import solve_triangular
-
         if b.size == 0:
             return cupy.zeros(b.shape, b.dtype)
-        return solve_triangular(a, b, lower=lower)
-
-    def erf(self, x: Any) -> Any:
-        from cupyx.scipy.special import erf
-
-        return erf(x)
+        return self.linalg.solve_triangular(a, b, lower=lower)

@@ -16,6 +16,18 @@ class NumpyBackend(Backend):
     name = "numpy"
     namespace = np
 
+    @property
+    def special(self) -> Any:
+        import scipy.special
+
+        return scipy.special
+
+    @property
+    def linalg(self) -> Any:
+        import scipy.linalg
+
+        return scipy.linalg
+
     def from_host(self, x: Any) -> Any:
         return x
 
@@ -29,17 +41,11 @@ class NumpyBackend(Backend):
             add_rows(x, index, updates)
 
     def solve_triangular(self, a: Any, b: Any, lower: bool) -> Any:
-        from scipy.linalg import solve_triangular
-
+        solve_triangular = self.linalg.solve_triangular
         out = np.empty(b.shape, b.dtype)
         for i in np.ndindex(b.shape[:-2]):
             out[i] = solve_triangular(a[i], b[i], lower=lower, check_finite=False)
         return out
-
-    def erf(self, x: Any) -> Any:
-        from scipy.special import erf
-
-        return erf(x)
 
 
 def add_rows(x: Any, index: tuple[Any, ...], updates: Any) -> None:

@@ -16,6 +16,8 @@ import numpy as _np
 
 from funcad.core.tracing import Tracer as _Tracer
 from funcad.numpy import elementwise as _elementwise  # noqa: F401
+from funcad.numpy import fft as fft
+from funcad.numpy import linalg as linalg
 from funcad.numpy import operators as _operators  # noqa: F401
 from funcad.numpy.dispatch import FUNCTIONS as _FUNCTIONS
 from funcad.numpy.dispatch import PRIMITIVES as _PRIMITIVES

@@ -7,6 +7,7 @@ without a tracer among them never come here: NumPy (or CuPy) computes with them 
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +32,9 @@ FUNCTIONS: dict[Any, Function] = {}
 
 METHODS: dict[tuple[Any, str], Function] = {}
 """``reduce`` and ``accumulate`` of ufuncs."""
+
+LATE: list[str] = []
+"""Modules with more of the tables, imported where a function is in none of them."""
 
 _accepted: dict[Any, frozenset[str]] = {}
 OPERANDS = (Tracer, np.ndarray, np.generic, *PYTHON_SCALARS)
@@ -91,6 +95,8 @@ def call_ufunc(
             return implementation(*as_operands(*inputs), **accepted)
     function = METHODS.get((ufunc, method))
     if function is None:
+        if _imported_more():
+            return call_ufunc(tracer, ufunc, method, *inputs, **kwargs)
         known = getattr(np, ufunc.__name__, None) is ufunc
         name = ("np." if known else "the ufunc ") + ufunc.__name__
         raise unsupported(name + ("" if method == "__call__" else f".{method}"))
@@ -103,12 +109,22 @@ def call_function(
     """``Tracer.__array_function__``."""
     implementation = FUNCTIONS.get(function)
     if implementation is None:
+        if _imported_more():
+            return call_function(tracer, function, types, args, kwargs)
         raise unsupported(_name(function))
     if kwargs and not kwargs.keys() <= _accepted[function]:
         for name in kwargs.keys() - _accepted[function]:
             refuse(_name(function), **{name: kwargs[name]})
         kwargs = {k: v for k, v in kwargs.items() if k in _accepted[function]}
     return implementation(*args, **kwargs)
+
+
+def _imported_more() -> bool:
+    """Import the modules that wait in ``LATE``, and say whether there were any."""
+    waiting = bool(LATE)
+    while LATE:
+        importlib.import_module(LATE.pop())
+    return waiting
 
 
 def unsupported(name: str) -> UnsupportedFunctionError:

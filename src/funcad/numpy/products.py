@@ -1,4 +1,4 @@
-"""Products of arrays, all of them compositions of ``matmul``, and linear algebra."""
+"""Products of arrays, all of them compositions of ``matmul``."""
 
 from __future__ import annotations
 
@@ -9,28 +9,26 @@ from typing import Any
 
 import numpy as np
 
-from funcad.core.errors import UnsupportedArgumentError
 from funcad.core.tracing import Array, dtype_of, shape_of
 from funcad.numpy.dispatch import as_operands, implements, refuse
-from funcad.numpy.reductions import axes_of, vector_norm_2
-from funcad.numpy.shaping import diagonal, matrix_transpose
-from funcad.primitives import linalg as p
+from funcad.numpy.reductions import axes_of
+from funcad.numpy.shaping import diagonal
 from funcad.primitives.contraction import matmul as _matmul
-from funcad.primitives.elementwise import absolute, conjugate, multiply
-from funcad.primitives.shape import convert, reduce_sum, reshape, transpose
+from funcad.primitives.elementwise import conjugate, multiply
+from funcad.primitives.shape import reduce_sum, reshape, transpose
 
 
 @implements(np.matmul, np.linalg.matmul)
 def matmul(x1: Array, x2: Array, /) -> Array:
     a, b = shape_of(x1), shape_of(x2)
     if len(a) > 1 and len(b) > 1:
-        _check_inner("matmul", a, b, a[-1], b[-2])
+        check_inner("matmul", a, b, a[-1], b[-2])
         return _matmul(x1, x2)
     if not a or not b:
         raise ValueError(
             f"matmul: operands of shapes {a} and {b}; a scalar is multiplied with *"
         )
-    _check_inner("matmul", a, b, a[-1], b[max(-2, -len(b))])
+    check_inner("matmul", a, b, a[-1], b[max(-2, -len(b))])
     if len(a) == 1:
         x1 = reshape(x1, shape=(1, *a))
     if len(b) == 1:
@@ -41,7 +39,7 @@ def matmul(x1: Array, x2: Array, /) -> Array:
     return reshape(out, shape=(*lead, *kept))
 
 
-def _check_inner(name: str, a: Any, b: Any, m: int, n: int) -> None:
+def check_inner(name: str, a: Any, b: Any, m: int, n: int) -> None:
     if m != n:
         raise ValueError(
             f"{name}: shapes {a} and {b} do not fit: the sizes {m} and {n} that are "
@@ -240,106 +238,3 @@ def _arranged(
     x = transpose(x, axes=tuple([term.index(c) for c in order]))
     shape = (*x.shape[:gap_at], *(1,) * gap, *x.shape[gap_at:], *(1,) * trailing)
     return reshape(x, shape=shape)
-
-
-# -------------------------------------------------------------------- linear algebra
-
-
-def _square(name: str, a: Array) -> None:
-    shape = shape_of(a)
-    if len(shape) < 2:
-        raise np.linalg.LinAlgError(
-            f"{len(shape)}-dimensional array given to {name}. Array must be at least "
-            "two-dimensional"
-        )
-    if shape[-1] != shape[-2]:
-        raise np.linalg.LinAlgError(
-            f"Last 2 dimensions of the array given to {name} must be square, not "
-            f"{shape}"
-        )
-
-
-@implements(np.linalg.solve)
-def solve(a: Array, b: Array) -> Array:
-    a, b = as_operands(a, b)
-    _square("solve", a)
-    if len(shape_of(b)) == 1:
-        _check_inner("solve", a.shape, b.shape, a.shape[-1], b.shape[0])
-        return np.squeeze(p.solve(a, np.expand_dims(b, -1)), -1)
-    _check_inner("solve", a.shape, b.shape, a.shape[-1], b.shape[-2])
-    return p.solve(a, b)
-
-
-@implements(np.linalg.inv)
-def inv(a: Array) -> Array:
-    _square("inv", a)
-    return p.inv(a)
-
-
-@implements(np.linalg.cholesky)
-def cholesky(a: Array, /, *, upper: bool = False) -> Array:
-    _square("cholesky", a)
-    if upper:
-        lower = p.cholesky(matrix_transpose(conjugate(a)))
-        return conjugate(matrix_transpose(lower))
-    return p.cholesky(a)
-
-
-@implements(np.linalg.slogdet)
-def slogdet(a: Array) -> Any:
-    _square("slogdet", a)
-    sign, logdet = p.slogdet(a)
-    return type(np.linalg.slogdet(np.eye(1)))(sign, logdet)
-
-
-@implements(np.linalg.norm)
-def norm(x: Array, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Array:
-    if dtype_of(x).kind in "bui":
-        x = convert(x, dtype=np.dtype(np.float64))
-    rank = len(x.shape)
-    axes = axes_of(axis, rank)
-    if (
-        ord is None
-        or (ord == 2 and len(axes) == 1)
-        or (ord == "fro" and len(axes) == 2)
-    ):
-        return vector_norm_2(x, axes, keepdims)
-    if len(axes) == 1:
-        return vector_norm(x, axis=axes, keepdims=keepdims, ord=ord)
-    if len(axes) == 2 and ord in (1, -1, np.inf, -np.inf):
-        summed = axes[0] if ord in (1, -1) else axes[1]
-        extreme = np.max if ord > 0 else np.min
-        sums = np.sum(absolute(x), axis=summed, keepdims=True)
-        best = extreme(sums, axis=axes, keepdims=True)
-        return best if keepdims else np.squeeze(best, axes)
-    if len(axes) == 2 and ord in (2, -2, "nuc"):
-        raise UnsupportedArgumentError(
-            f"np.linalg.norm of traced matrices does not take ord={ord!r}, which needs "
-            'singular values. Use ord="fro", 1 or np.inf.'
-        )
-    raise ValueError(f"Invalid norm order {ord!r} for {len(axes)} axes.")
-
-
-@implements(np.linalg.vector_norm)
-def vector_norm(
-    x: Array,
-    /,
-    *,
-    axis: Any = None,
-    keepdims: bool = False,
-    ord: Any = 2,
-) -> Array:
-    axes = axes_of(axis, len(x.shape))
-    if ord == 2:
-        return vector_norm_2(x, axes, keepdims)
-    size = absolute(x)
-    if ord == np.inf:
-        return np.max(size, axis=axes, keepdims=keepdims)
-    if ord == -np.inf:
-        return np.min(size, axis=axes, keepdims=keepdims)
-    if ord == 0:
-        counted = convert(x != 0, dtype=size.dtype)
-        return np.sum(counted, axis=axes, keepdims=keepdims)
-    if ord == 1:
-        return np.sum(size, axis=axes, keepdims=keepdims)
-    return np.sum(size**ord, axis=axes, keepdims=keepdims) ** (1 / ord)

@@ -241,7 +241,7 @@ gelu, gelu_tangent = activation("gelu", _gelu, _gelu_slope, _gelu_curvature)
 
 def _normal_gate(x: Array, out: Array) -> None:
     """The distribution function of the normal distribution."""
-    out[...] = backend_of(x).erf(x * math.sqrt(0.5))
+    out[...] = backend_of(x).special.erf(x * math.sqrt(0.5))
     out += 1
     out *= 0.5
 

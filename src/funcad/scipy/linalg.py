@@ -1,0 +1,1 @@
+"""``scipy.linalg`` on arrays and tracers."""

@@ -1,0 +1,1 @@
+"""Log-densities of the common distributions, on arrays and tracers."""
