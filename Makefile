@@ -7,11 +7,12 @@ PYTHON ?= python3
 ARGS ?=
 OUT ?= demo-output
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test coverage lint bench clean
 
 help:
 	@echo "make demo   train a character transformer and write $(OUT)/ (two minutes)"
 	@echo "make test   run the tests and the docstrings' examples"
+	@echo "make coverage  write docs/coverage.md, the table of what can be transformed"
 	@echo "make lint   check style, format and types"
 	@echo "make bench  time funcad beside autograd, PyTorch and JAX"
 	@echo "make clean  remove the environments, caches and the demo's output"
@@ -27,6 +28,9 @@ demo: .venv/demo/stamp
 test: .venv/test/stamp
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MPLBACKEND=agg \
 		.venv/test/bin/python -m pytest -n logical --dist worksteal $(ARGS)
+
+coverage: .venv/test/stamp
+	OPENBLAS_NUM_THREADS=1 .venv/test/bin/python tests/coverage_page.py
 
 lint: .venv/lint/stamp
 	.venv/lint/bin/ruff check .

@@ -569,10 +569,8 @@ def zero_like(x):
     return np.zeros(np.shape(x), x.dtype)
 
 
-def test_every_function_that_can_be_traced_has_a_row():
+def test_rows_are_of_functions_that_can_be_traced():
     keys = {*FUNCTIONS, *PRIMITIVES, *METHODS}
-    missing = [title(key) for key in keys if not TABLE.get(key)]
-    assert missing == []
     assert [title(key) for key in TABLE if key not in keys] == []
 
 

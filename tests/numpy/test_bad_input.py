@@ -1,0 +1,110 @@
+"""Malformed arguments: tracers raise what NumPy and SciPy raise for the same call.
+
+Calls from the table of functions are spoilt, and the outcome of the library's own
+function on plain arrays is compared with that on tracers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume
+from hypothesis import strategies as st
+
+import funcad
+from differences import assert_same
+from funcad import tree
+from functions import ROWS
+from functions.table import Row
+from properties import for_all, generators
+from samples.table import EVERY_DTYPE, Call, Operand
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning"),
+]
+
+
+@st.composite
+def spoilt_calls(draw: Any, row: Row) -> Call:
+    """A call in which a shape or a parameter has been changed for the worse."""
+    call = draw(row.calls(EVERY_DTYPE))
+    whole = [k for k, v in call.params.items() if type(v) is int]
+    kinds = ["shape"] * bool(call.operands) + ["parameter"] * bool(whole)
+    assume(kinds)
+    if draw(st.sampled_from(kinds)) == "parameter":
+        name = draw(st.sampled_from(whole))
+        value = draw(st.sampled_from([-17, -5, -1, 4, 9]))
+        return call._replace(params=call.params | {name: value})
+    i = draw(st.integers(0, len(call.operands) - 1))
+    operand = call.operands[i]
+    assume(not operand.is_number)
+    shape = draw(st.sampled_from(_other_shapes(operand.shape)))
+    operands = list(call.operands)
+    operands[i] = Operand(shape, operand.dtype)
+    return call._replace(operands=tuple(operands))
+
+
+def _other_shapes(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    others: list[tuple[int, ...]] = [(*shape, 5), (5, *shape), ()]
+    if shape:
+        others += [shape[:-1], shape[1:], (*shape[:-1], 0), (*shape[:-1], 7)]
+    return others
+
+
+def outcome(run: Callable[[], Any]) -> tuple[Any, Exception | None]:
+    """Results of a call, or its error."""
+    try:
+        return tree.leaves(run()), None
+    except Exception as error:
+        return None, error
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
+def test_malformed_arguments_have_the_outcome_that_the_library_gives(row):
+    @for_all(spoilt_calls(row), generators(), share=0.3)
+    def check(call, rng):
+        values = [np.asarray(v) for v in call.draw(rng)]
+
+        def apply(function: Callable[..., Any], xs: Any) -> Any:
+            return row.apply(function, *xs, **call.params)
+
+        wants, refused = outcome(lambda: apply(row.plain, values))
+        if wants is not None and any(np.result_type(y).kind == "O" for y in wants):
+            return
+        free = [i for i, x in enumerate(values) if x.dtype.kind in "fc"]
+        assume(free)
+
+        def of_free(*xs: Any) -> Any:
+            full = list(values)
+            for i, x in zip(free, xs, strict=True):
+                full[i] = x
+            return tree.leaves(apply(row.ours, full))
+
+        zeros = [np.zeros_like(values[i]) for i in free]
+        primals = [values[i] for i in free]
+        results, error = outcome(lambda: funcad.jvp(of_free, primals, zeros)[0])
+        if refused is None:
+            assert error is None, f"{error!r} where the library gives {wants}"
+            for got, want in zip(results, wants, strict=True):
+                assert_same(got, np.asarray(want)[()], rtol=1e-9)
+        else:
+            assert error is not None, f"{results} where the library raises {refused!r}"
+            assert isinstance(error, _meant(refused)), (
+                f"{error!r} where the library raises {refused!r}"
+            )
+
+
+def _meant(error: Exception) -> tuple[type[Exception], ...]:
+    """The types of error that say what this one says.
+
+    What NumPy stumbles over in the middle of its own Python code is a malformed
+    argument all the same.
+    """
+    if type(error) in (IndexError, ZeroDivisionError, UnboundLocalError):
+        return IndexError, ValueError, ZeroDivisionError
+    return (type(error),)
