@@ -7,7 +7,7 @@ PYTHON ?= python3
 ARGS ?=
 OUT ?= demo-output
 
-.PHONY: help demo test coverage lint bench clean
+.PHONY: help demo test coverage lint bench array-api-tests clean
 
 help:
 	@echo "make demo   train a character transformer and write $(OUT)/ (two minutes)"
@@ -15,6 +15,8 @@ help:
 	@echo "make coverage  write docs/coverage.md, the table of what can be transformed"
 	@echo "make lint   check style, format and types"
 	@echo "make bench  time funcad beside autograd, PyTorch and JAX"
+	@echo "make array-api-tests SUITE=path"
+	@echo "            run the conformance suite, a checkout of which is at path"
 	@echo "make clean  remove the environments, caches and the demo's output"
 	@echo
 	@echo "PYTHON=python3.13 chooses the interpreter, ARGS=... adds arguments."
@@ -40,6 +42,16 @@ lint: .venv/lint/stamp
 bench: .venv/bench/stamp
 	.venv/bench/bin/python bench/import_time.py --out bench/results/import_time.md
 	.venv/bench/bin/python bench/eager.py --out bench/results/eager.md $(ARGS)
+
+# The suite is a checkout of data-apis/array-api-tests with its submodule array-api;
+# tests/array_api_skips.txt says which of its tests are not run, and why.
+array-api-tests: .venv/array-api/stamp
+	@test -n "$(SUITE)" || { echo "make: say where the checkout of array-api-tests" \
+		"is: make array-api-tests SUITE=path" >&2; exit 1; }
+	cd "$(SUITE)" && OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 \
+		ARRAY_API_TESTS_MODULE=funcad.numpy ARRAY_API_TESTS_VERSION=2024.12 \
+		"$(CURDIR)/.venv/array-api/bin/python" -m pytest array_api_tests \
+		-p no:cacheprovider --skips-file="$(CURDIR)/tests/array_api_skips.txt" $(ARGS)
 
 clean:
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache $(OUT)

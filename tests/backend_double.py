@@ -17,7 +17,7 @@ import numpy as np
 import scipy.linalg
 import scipy.special
 
-from funcad.backends import Backend, register_backend
+from funcad.backends import Backend, backend_of, register_backend
 
 _SCALARS = (bool, int, float, complex, np.generic)
 
@@ -69,6 +69,7 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin):
     size = property(lambda self: self._host.size)
     nbytes = property(lambda self: self._host.nbytes)
     itemsize = property(lambda self: self._host.itemsize)
+    strides = property(lambda self: self._host.strides)
     real = property(lambda self: Array(self._host.real))
     imag = property(lambda self: Array(self._host.imag))
     T = property(lambda self: Array(self._host.T))
@@ -190,12 +191,15 @@ _FUNCTIONS = (
         "append",
         "argmax",
         "argmin",
+        "argpartition",
         "array_equal",
+        "ascontiguousarray",
         "around",
         "atleast_1d",
     ),
     *("atleast_2d", "atleast_3d", "average", "bincount", "broadcast_arrays"),
-    *("broadcast_to", "clip", "column_stack", "concatenate", "copy", "count_nonzero"),
+    *("broadcast_to", "clip", "column_stack", "concatenate", "convolve", "copy"),
+    *("count_nonzero", "sinc"),
     *("cumprod", "cumsum", "diag", "diagonal", "diff", "dot", "dstack", "einsum"),
     *("empty_like", "expand_dims", "flip", "fliplr", "flipud", "full_like", "hstack"),
     *("imag", "inner", "isclose", "isscalar", "kron", "max", "mean", "median", "min"),
@@ -247,6 +251,18 @@ linalg = SimpleNamespace(
     },
 )
 
+fft = SimpleNamespace(
+    **{
+        name: _forwarded(getattr(np.fft, name))
+        for name in ("fftn", "ifftn", "irfft", "rfft")
+    }
+)
+
+
+def _as_strided(x: Array, shape: Any, strides: Any) -> Array:
+    return Array(np.lib.stride_tricks.as_strided(_unwrap(x), shape, strides))
+
+
 namespace = SimpleNamespace(
     **_CONSTANTS,
     **{name: _forwarded(getattr(np, name)) for name in _UFUNCS},
@@ -260,6 +276,8 @@ vars(namespace).update(
     sort=_sort,
     argsort=_argsort,
     linalg=linalg,
+    fft=fft,
+    lib=SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=_as_strided)),
     asnumpy=Array.get,
 )
 
@@ -311,6 +329,12 @@ class DoubleBackend(Backend):
     def solve_triangular(self, a: Any, b: Any, lower: bool) -> Any:
         triangle = np.tril if lower else np.triu
         return Array(np.linalg.solve(triangle(_unwrap(a)), _unwrap(b)))
+
+    def lu_factor(self, a: Any) -> tuple[Any, Any]:
+        return _wrap(backend_of().lu_factor(_unwrap(a)))
+
+    def lu_solve(self, lu: Any, pivots: Any, b: Any, transposed: bool) -> Any:
+        return _wrap(backend_of().lu_solve(*map(_unwrap, (lu, pivots, b)), transposed))
 
 
 register_backend(Array, DoubleBackend())

@@ -293,7 +293,9 @@ def test_bounds_of_a_slice_are_known_numbers(wrap):
 
 UFUNCS = {
     "add": np.add,
+    "subtract": np.subtract,
     "multiply": np.multiply,
+    "divide": np.divide,
     "min": np.minimum,
     "max": np.maximum,
 }
@@ -332,7 +334,8 @@ def numpys_update(how, x, key, values):
 def values_for(key, seed=3):
     shape = X[key].shape
     n = int(np.prod(shape))
-    return (np.random.default_rng(seed).permutation(n).reshape(shape) - n / 2.3) / 6.1
+    values = (np.random.default_rng(seed).permutation(n) - n / 2.3) / 6.1
+    return (values + 0.47 * np.sign(values)).reshape(shape)
 
 
 @pytest.mark.parametrize("key", UPDATED, ids=str)
@@ -476,3 +479,206 @@ def test_set_of_repeated_positions_gives_the_derivative_to_the_last_one():
     i = np.array([1, 1, 1])
     gradient = funcad.grad(lambda v: fnp.at(np.zeros(3))[i].set(v)[1])(np.ones(3))
     assert_same(gradient, np.array([0.0, 0.0, 1.0]))
+
+
+@pytest.mark.parametrize("index", [[0, 2], [1, 1, 0], 2, slice(None), MASK[:, 0, 0]])
+def test_powers_and_functions_of_entries_differentiate(index):
+    x = np.array([1.3, 0.7, 2.1])
+    n = np.size(x[index])
+    exponents = np.array([2.0, 0.5, 1.5])[:n]
+    exponents = exponents[0] if np.ndim(x[index]) == 0 else exponents
+    t = (np.array([0.3, -0.2, 0.5]), 0.1 * exponents)
+
+    def plain_power(x, v):
+        out = x.copy()
+        np.power.at(out, index, v)
+        return out
+
+    def plain_sine(x, v):
+        out = x.copy()
+        np.sin.at(out, index)
+        return out
+
+    for ours, plain in [
+        (lambda x, v: fnp.at(x)[index].power(v), plain_power),
+        (lambda x, v: fnp.at(x)[index].apply(np.sin) + 0 * np.sum(v), plain_sine),
+    ]:
+        value, tangent = funcad.jvp(ours, (x, exponents), t)
+        assert_close(value, plain(x, exponents), rtol=1e-12)
+        (wanted,) = directional_derivative(plain, (x, exponents), t)
+        assert_close(tangent, wanted)
+        _, pullback = funcad.vjp(ours, x, exponents)
+        ct = np.array([0.4, 1.1, -0.6])
+        np.testing.assert_allclose(pairing(pullback(ct), t), np.sum(ct * tangent))
+
+
+def test_entries_that_are_not_updated_have_no_part_in_what_would_be_singular():
+    x = np.array([-1.0, 0.0, 4.0])
+    half = funcad.grad(lambda x: np.sum(fnp.at(x)[2].power(0.5)))
+    assert_close(half(x), np.array([1.0, 1.0, 0.25]))
+    root = funcad.grad(lambda x: np.sum(fnp.at(x)[2:].apply(np.sqrt)))
+    assert_close(root(x), np.array([1.0, 1.0, 0.25]))
+    inverse = funcad.grad(lambda x: np.sum(fnp.at(1 + 0 * x)[:1].divide(x[:1])))
+    assert_close(inverse(x), np.array([-1.0, 0.0, 0.0]))
+
+
+def test_products_with_zeros_at_repeated_positions_have_their_derivatives():
+    i = np.array([0, 0, 1, 1, 1])
+
+    def f(x, v):
+        return np.sum(fnp.at(x)[i].multiply(v) * np.array([1.0, 10.0, 100.0]))
+
+    x, v = np.array([2.0, 0.0, 5.0]), np.array([0.0, 3.0, 0.0, 0.0, 4.0])
+    by_x, by_v = funcad.grad(f, (0, 1))(x, v)
+    assert_close(by_x, np.array([0.0, 0.0, 100.0]))
+    assert_close(by_v, np.array([6.0, 0.0, 0.0, 0.0, 0.0]))
+    by_x, by_v = funcad.grad(f, (0, 1))(x + 1, np.array([0.0, 3.0, 0.0, 2.0, 4.0]))
+    assert_close(by_x, np.array([0.0, 0.0, 100.0]))
+    assert_close(by_v, np.array([9.0, 0.0, 80.0, 0.0, 0.0]))
+
+
+def test_sums_at_repeated_positions_give_each_value_its_derivative():
+    i = np.array([1, 1, 0])
+    for how, sign in (("add", 1.0), ("subtract", -1.0)):
+
+        def f(x, v, how=how):
+            return np.sum(getattr(fnp.at(x)[i], how)(v) * np.array([2.0, 3.0, 5.0]))
+
+        by_x, by_v = funcad.grad(f, (0, 1))(np.ones(3), np.ones(3))
+        assert_close(by_x, np.array([2.0, 3.0, 5.0]))
+        assert_close(by_v, sign * np.array([3.0, 3.0, 2.0]))
+
+
+def test_extrema_at_repeated_positions_give_the_derivative_to_the_best():
+    i = np.array([1, 1, 1])
+    x, v = np.array([0.0, 2.0, 0.0]), np.array([1.0, 7.0, 3.0])
+    by_x, by_v = funcad.grad(lambda x, v: fnp.at(x)[i].max(v)[1], (0, 1))(x, v)
+    assert_close((by_x, by_v), (np.zeros(3), np.array([0.0, 1.0, 0.0])))
+    by_x, by_v = funcad.grad(lambda x, v: fnp.at(x)[i].min(v)[1], (0, 1))(x, v)
+    assert_close((by_x, by_v), (np.zeros(3), np.array([1.0, 0.0, 0.0])))
+
+
+def test_updates_that_would_change_the_dtype_are_refused():
+    for x in (np.array([1, 2]), np.array([True, False])):
+        with pytest.raises(TypeError, match="astype"):
+            fnp.at(x)[0].divide(2)
+    with pytest.raises(TypeError, match="logical_xor"):
+        fnp.at(np.array([True]))[0].subtract(True)
+    x = np.array([200, 3], np.uint8)
+    wanted = x.copy()
+    np.subtract.at(wanted, [0, 0], np.array([150, 60], np.uint8))
+    assert_same(fnp.at(x)[[0, 0]].subtract(np.array([150, 60], np.uint8)), wanted)
+
+
+# ---------------------------------------------------------------- along axes, by choice
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1, None])
+def test_put_along_axis_writes_where_take_along_axis_reads(axis):
+    x, v = X[:, :, 0], X[:2, :3, 1]
+    i = np.array([[0, 2, 1], [-1, 0, 2]])
+    if axis is None:
+        i, v = np.array([0, 2, 1, -1, 4, 5]), v.ravel()
+    elif axis == 0:
+        i, v = np.array([[0, 2, 1, -1]]), X[:1, :, 2]
+    else:
+        i = np.array([[0, 2], [1, 3], [-1, 0]])
+        v = X[:, :2, 3]
+    wanted = x.copy()
+    np.put_along_axis(wanted, i, v, axis)
+
+    def put(x, v):
+        return fnp.put_along_axis(x, i, v, axis, inplace=False)
+
+    assert_same(put(x, v), wanted)
+    value, tangent = funcad.jvp(put, (x, v), (x, v))
+    assert_same((value, tangent), (wanted, wanted))
+    by_x, by_v = funcad.grad(lambda x, v: np.sum(put(x, v) ** 2), (0, 1))(x, v)
+    assert_close(by_x, np.where(wanted == x, 2 * x, 0.0))
+    assert_close(by_v, 2 * v)
+    assert_same(funcad.vmap(put)(np.stack([x, -x]), np.stack([v, -v]))[1], -wanted)
+    if axis is not None:
+        assert_same(np.take_along_axis(put(x, v), i, axis), v)
+
+
+def test_put_along_axis_writes_into_plain_arrays_and_never_into_traced_ones():
+    x, i = np.zeros((2, 3)), np.array([[2], [0]])
+    assert fnp.put_along_axis(x, i, 5.0, 1) is None
+    assert_same(x, np.array([[0.0, 0.0, 5.0], [5.0, 0.0, 0.0]]))
+    for f in (
+        lambda v: fnp.put_along_axis(v, i, 1.0, 1),
+        lambda v: fnp.put_along_axis(x, i, v[:, :1], 1),
+        lambda v: np.put_along_axis(v, i, 1.0, 1),
+        lambda v: np.put_along_axis(x, i, v[:, :1], 1),
+    ):
+        with pytest.raises(
+            TypeError, match=r"put_along_axis\(x, i, v, axis, inplace=F"
+        ):
+            funcad.jvp(f, (x,), (x,))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda x: np.put(x, [0], 1.0),
+        lambda x: np.place(x, x > 0, 1.0),
+        lambda x: np.putmask(x, x > 0, 1.0),
+        lambda x: np.fill_diagonal(x, 1.0),
+        lambda x: x.put([0], 1.0),
+        lambda x: x.flat.__setitem__(0, 1.0),
+    ],
+)
+def test_writing_says_which_update_to_use(write):
+    with pytest.raises(TypeError, match=r"fnp\.at\("):
+        funcad.jvp(lambda x: (write(x), x)[1], (X[0],), (X[0],))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: np.take(x, np.array([0.5])),
+        lambda x: np.take(x, [1j]),
+        lambda x: np.take(x, [0], mode="nonsense"),
+        lambda x: np.take(x, [99]),
+        lambda x: np.take(x, 0, axis=3),
+        lambda x: np.take(x[:0], 0, axis=0),
+        lambda x: np.take_along_axis(x, np.array([0]), 0),
+        lambda x: np.take_along_axis(x, np.zeros((1, 1, 1)), 0),
+        lambda x: np.take_along_axis(x, np.full((1, 4, 5), 9), 0),
+        lambda x: np.take_along_axis(x, np.zeros((1, 1, 1), int), 3),
+        lambda x: np.take_along_axis(x, np.zeros((1, 1), int), None),
+        lambda x: np.choose([0, 5], [x[0, 0, :2], 1.0]),
+        lambda x: np.choose([0, -1], [x[0, 0, :2], 1.0]),
+        lambda x: np.choose([0.5, 0.5], [x[0, 0, :2], 1.0]),
+        lambda x: np.choose([0, 1], [x[0, 0, :2], x[0, 0, :3]]),
+        lambda x: np.choose([0, 1], [x[0, 0, :2], 1.0], mode="nonsense"),
+    ],
+)
+def test_wrong_calls_raise_an_error_of_the_type_of_numpys(call):
+    with pytest.raises(Exception) as numpys:
+        call(X)
+    with pytest.raises(numpys.type):
+        funcad.jvp(call, (X,), (X,))
+    with pytest.raises(numpys.type):
+        funcad.make_program(call)(X)
+
+
+def test_choices_may_be_traced_as_may_what_chooses():
+    x = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    which = np.array([1, 0, 1])
+    by = funcad.grad(lambda v: np.sum(np.choose(which, v) ** 2))(x)
+    assert_close(by, 2 * np.array([[0.0, 2.0, 0.0], [4.0, 0.0, 6.0]]))
+    for f in (lambda w: w.choose([x[0], x[1]]), lambda w: w.choose(x, mode="wrap")):
+        assert_same(funcad.vmap(f)(which[None])[0], f(which))
+    rows = np.stack([which, 1 - which])
+    assert_same(
+        funcad.vmap(lambda w: np.choose(w, [x[0], 7.0]))(rows),
+        np.stack([np.choose(w, [x[0], 7.0]) for w in rows]),
+    )
+
+
+def test_the_flat_view_of_a_tracer_is_its_ravel():
+    value = funcad.grad(lambda v: v.flat[7] ** 2 + sum(v.flat))(X)
+    wanted = np.ones_like(X)
+    wanted.flat[7] += 2 * X.flat[7]
+    assert_close(value, wanted)

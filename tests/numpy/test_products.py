@@ -215,7 +215,26 @@ MALFORMED = [
     (ValueError, lambda x: np.linalg.norm(x, ord="nonsense")),
     (ValueError, lambda x: np.linalg.norm(x, axis=(0, 1, 0))),
     (np.exceptions.AxisError, lambda x: np.linalg.norm(x, axis=2)),
+    (ValueError, lambda x: np.vecdot(x, np.ones(2))),
+    (ValueError, lambda x: np.vecdot(x, np.ones((2, 1)))),
+    (ValueError, lambda x: np.vecdot(x, 1.0)),
+    (np.exceptions.AxisError, lambda x: np.vecdot(x, x, axis=2)),
+    (ValueError, lambda x: np.linalg.vecdot(x, np.ones(2))),
+    (ValueError, lambda x: np.tensordot(x, np.ones(3))),
+    (IndexError, lambda x: np.tensordot(x, np.ones(2))),
+    (ValueError, lambda x: np.tensordot(x, x, axes=([0, 1], [0]))),
+    (ValueError, lambda x: np.einsum("...,...", x)),
+    (ValueError, lambda x: np.einsum("i...j.", x)),
+    (TypeError, lambda x: np.einsum("ij,kj", x, x, optimize=[(0, 1)])),
+    (ValueError, lambda x: np.einsum("ij,kj", x, x, x)),
 ]
+if hasattr(np, "matvec"):
+    MALFORMED += [
+        (ValueError, lambda x: np.matvec(x, np.ones(2))),
+        (ValueError, lambda x: np.matvec(x[0], x[0])),
+        (ValueError, lambda x: np.vecmat(x[0], x)),
+        (ValueError, lambda x: np.vecmat(x[0], x[0])),
+    ]
 
 
 @pytest.mark.parametrize("number", range(len(MALFORMED)))
@@ -225,6 +244,62 @@ def test_malformed_products_raise_the_error_that_numpy_raises(number):
         f(X)
     with pytest.raises(error):
         funcad.linearize(f, X)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: np.matmul(x, x.T, axes=[(0, 1), (0, 1), (0, 1)]),
+        lambda x: np.vecdot(x, x, axes=[(0,), (0,), ()]),
+    ],
+)
+def test_axes_of_a_product_are_refused_by_name(call):
+    call(X)
+    with pytest.raises(TypeError, match="does not take axes="):
+        funcad.linearize(call, X)
+
+
+def test_the_order_of_an_einsum_may_be_given():
+    rng = np.random.default_rng(5)
+    x, y, z = rng.normal(size=(2, 3)), rng.normal(size=(3, 4)), rng.normal(size=4)
+    given = ["einsum_path", (1, 2), (0, 1)]
+    for optimize in (given, "optimal", ("greedy", 1000), True, False):
+
+        def f(v, optimize=optimize):
+            return np.einsum("ij,jk,k->i", v, y, z, optimize=optimize)
+
+        value, _ = funcad.jvp(f, (x,), (x,))
+        assert_close(value, f(x), rtol=1e-12)
+    program = funcad.make_program(
+        lambda v: np.einsum("ij,jk,k->i", v, y, z, optimize=given)
+    )(x)
+    products = [e for e in program.equations if e.primitive.name == "matmul"]
+    assert len(products[0].inputs[0].shape) == 2
+
+
+def test_einsum_path_of_tracers_is_that_of_their_shapes():
+    x = np.ones((2, 3))
+    seen = []
+
+    def f(v):
+        seen.append(np.einsum_path("ij,jk,kl->il", v, v.T, v, optimize="optimal"))
+        return v
+
+    funcad.linearize(f, x)
+    assert seen == [np.einsum_path("ij,jk,kl->il", x, x.T, x, optimize="optimal")]
+
+
+def test_products_of_small_integers_stay_small_and_of_booleans_are_booleans():
+    for x in (np.array([100, 100], np.int8), np.array([True, True])):
+        for f in (np.vecdot, np.dot, np.vdot, np.inner, np.kron):
+            assert_same(funcad.vmap(lambda v, f=f: f(v, v))(x[None])[0], f(x, x))
+        for subscripts in ("i,i", "i->", "i,j->"):
+            operands = [x] * (1 + subscripts.count(","))
+            wanted = np.einsum(subscripts, *operands)
+            program = funcad.make_program(lambda *v, s=subscripts: np.einsum(s, *v))(
+                *operands
+            )
+            assert_same(program.evaluate(operands), [wanted])
 
 
 def test_norm_at_the_origin_has_derivative_zero():

@@ -146,3 +146,225 @@ def test_malformed_calls_raise_the_error_that_numpy_raises(number, transform):
             "vmap": lambda: funcad.vmap(f)(X[None]),
             "staged": lambda: funcad.make_program(f)(X),
         }[transform]()
+
+
+# --------------------------------------------------------- arguments that do not fit
+
+Y = np.array([3.0, 1.0, 2.0])
+MASK = np.array([True, False, True])
+WRONG = [
+    lambda x: np.sum(x, where=np.ones(3)),
+    lambda x: np.sum(x, where=np.ones((2, 3), bool)),
+    lambda x: np.max(x, where=MASK),
+    lambda x: np.fmax.reduce(x, where=MASK),
+    lambda x: np.var(x, ddof=1, correction=1),
+    lambda x: np.std(x, axis=1),
+    lambda x: np.cumulative_sum(x[None]),
+    lambda x: np.cumulative_prod(x[None]),
+    lambda x: np.nanargmax(x * np.nan),
+    lambda x: np.subtract.reduce(x[None], axis=(0, 1)),
+    lambda x: np.divide.reduce(x[:0]),
+    lambda x: np.fmin.reduce(x[:0]),
+    lambda x: np.add.reduceat(x, [0, 3]),
+    lambda x: np.quantile(x, 1.5),
+    lambda x: np.percentile(x, [-1, 50]),
+    lambda x: np.quantile(x, 0.5, method="middle"),
+    lambda x: np.quantile(x[:0], 0.5),
+    lambda x: np.quantile(x + 0j, 0.5),
+    lambda x: np.quantile(x, 0.5, weights=np.ones(3)),
+    lambda x: np.quantile(x, 0.5, weights=-np.ones(3), method="inverted_cdf"),
+    lambda x: np.quantile(x, 0.5, weights=np.ones(2), method="inverted_cdf"),
+    lambda x: np.median(x, axis=1),
+    lambda x: np.average(x, weights=np.ones(2)),
+    lambda x: np.average(x, weights=np.ones(2), axis=0),
+    lambda x: np.average(x, weights=np.zeros(3)),
+    lambda x: np.cov(x[None, None]),
+    lambda x: np.cov(x, ddof=0.5),
+    lambda x: np.cov(x, fweights=[1, 2]),
+    lambda x: np.cov(x, fweights=[1, -2, 1]),
+    lambda x: np.cov(x, fweights=[1.5, 2, 1]),
+    lambda x: np.bincount(x),
+    lambda x: np.histogram(x, bins=0),
+    lambda x: np.histogram(x, bins=[2.0, 1.0]),
+    lambda x: np.histogram(x, range=(2, 1)),
+    lambda x: np.histogram(x, weights=np.ones(2)),
+    lambda x: np.sort(x, kind="best"),
+    lambda x: np.sort(x, kind="stable", stable=True),
+    lambda x: np.argsort(x, axis=1),
+    lambda x: np.partition(x, 3),
+    lambda x: np.partition(x, -4),
+    lambda x: np.partition(x, 1.5),
+    lambda x: np.argpartition(x, 1, kind="best"),
+    lambda x: np.lexsort((x, x[:2])),
+    lambda x: np.searchsorted(x[None], 1.0),
+    lambda x: np.searchsorted(x, 1.0, side="middle"),
+    lambda x: np.searchsorted(x, 1.0, sorter=[0, 1]),
+    lambda x: np.digitize(x, [1.0, 3.0, 2.0]),
+    lambda x: np.digitize(x + 0j, [1.0, 3.0]),
+    lambda x: np.nonzero(x[0]),
+    lambda x: np.compress([[True]], x),
+    lambda x: np.compress([True] * 4, x),
+    lambda x: np.isin(x, [1.0], kind="table"),
+    lambda x: np.isin(x, [1.0], kind="best"),
+    lambda x: np.select([x > 0], [x, x]),
+    lambda x: np.select([], []),
+    lambda x: np.select([x], [x]),
+    lambda x: np.piecewise(x, [x > 0], [1.0, 2.0, 3.0]),
+    lambda x: np.where(x > 0, x),
+    lambda x: np.clip(x, 0, 1, min=0),
+    lambda x: np.isposinf(x + 0j),
+    lambda x: np.frexp(x + 0j),
+    lambda x: np.ldexp(x, 1.5),
+    lambda x: np.gcd(x, 2),
+    lambda x: np.diff(x, -1),
+    lambda x: np.diff(x[0]),
+    lambda x: np.diff(x, axis=1),
+    lambda x: np.diff(x, prepend=np.ones((1, 1))),
+    lambda x: np.ediff1d(x, to_end=1j),
+    lambda x: np.trapezoid(x, axis=1),
+    lambda x: np.gradient(x, 1.0, 2.0),
+    lambda x: np.gradient(x, np.ones(2)),
+    lambda x: np.gradient(x, edge_order=3),
+    lambda x: np.gradient(x[:1]),
+    lambda x: np.interp(x, np.ones(2), np.ones(3)),
+    lambda x: np.interp(x, np.ones(0), np.ones(0)),
+    lambda x: np.interp(x, np.ones(2), np.ones(2), period=0),
+    lambda x: np.convolve(x[:0], x),
+    lambda x: np.correlate(x[:0], x),
+    lambda x: np.convolve(x[None], x),
+    lambda x: np.convolve(x, x, mode="most"),
+    lambda x: np.i0(x + 0j),
+    lambda x: np.polyder(x, -1),
+    lambda x: np.polyint(x, -1),
+    lambda x: np.polyint(x, 3, k=[1.0, 2.0]),
+    lambda x: np.poly(x[None, None]),
+    lambda x: np.roots(x[None]),
+    lambda x: np.vander(x[None]),
+    lambda x: np.polyfit(x, x, -1),
+    lambda x: np.polyfit(x, x[:2], 1),
+    lambda x: np.polyfit(x[:0], x[:0], 1),
+    lambda x: np.polyfit(x, x, 1, w=np.ones(2)),
+    lambda x: np.add.outer(x),
+]
+
+
+@pytest.mark.parametrize("number", range(len(WRONG)))
+def test_arguments_that_do_not_fit_raise_what_numpy_raises(number):
+    f = WRONG[number]
+    with pytest.raises(Exception) as plain:
+        f(Y)
+    kinds = (ZeroDivisionError, IndexError, ValueError, TypeError, RuntimeError)
+    kind = next(k for k in kinds if isinstance(plain.value, k))
+    with pytest.raises(kind):
+        funcad.jvp(f, (Y,), (Y,))
+
+
+REFUSED = [
+    ("out", lambda x: np.sin(x, out=x)),
+    ("out", lambda x: np.add(x, 1.0, out=np.ones(3))),
+    ("where", lambda x: np.exp(x, where=MASK)),
+    ("casting", lambda x: np.exp(x, casting="no")),
+    ("order", lambda x: np.exp(x, order="F")),
+    ("dtype", lambda x: np.add(x, 1.0, dtype=np.float32)),
+    ("out", lambda x: np.sum(x, out=np.ones(()))),
+    ("out", lambda x: np.add.reduce(x, out=np.ones(()))),
+    ("out", lambda x: np.quantile(x, 0.5, out=np.ones(()))),
+    ("out", lambda x: np.nanmax(x, out=np.ones(()))),
+    ("out", lambda x: np.clip(x, 0, 1, out=np.ones(3))),
+    ("out", lambda x: np.round(x, out=np.ones(3))),
+    ("out", lambda x: np.compress(MASK, x, out=np.ones(2))),
+    ("where", lambda x: np.subtract.reduce(x, where=MASK)),
+]
+
+
+@pytest.mark.parametrize("number", range(len(REFUSED)))
+def test_arguments_that_cannot_be_honoured_are_named(number):
+    name, f = REFUSED[number]
+    with pytest.raises(TypeError, match=rf"\b{name}="):
+        funcad.jvp(f, (Y,), (Y,))
+
+
+def test_ufuncs_that_write_into_their_array_are_refused():
+    for ufunc, advice in ((np.add, "add"), (np.subtract, "set"), (np.maximum, "max")):
+        with pytest.raises(funcad.errors.MutationError, match=rf"\.{advice}\(v\)"):
+            funcad.jvp(lambda x, u=ufunc: u.at(x, [0], 1.0), (Y,), (Y,))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        np.unique,
+        np.nonzero,
+        np.flatnonzero,
+        np.where,
+        lambda x: np.extract(x > 1, x),
+        lambda x: np.compress(x > 1, x),
+        lambda x: np.union1d(x, [1.0]),
+        lambda x: x.nonzero(),
+        lambda x: np.bincount(np.astype(x, int)),
+    ],
+)
+def test_sizes_that_depend_on_values_need_values(f):
+    want = funcad.tree.leaves(f(Y))
+    value, _ = funcad.jvp(f, (Y,), (Y,))
+    for got, wanted in zip(funcad.tree.leaves(value), want, strict=True):
+        assert_same(got, wanted)
+    for inside in (
+        lambda: funcad.vmap(f)(Y[None]),
+        lambda: funcad.make_program(f)(Y),
+        lambda: funcad.vmap(lambda x: funcad.jvp(f, (x,), (x,)))(Y[None]),
+    ):
+        with pytest.raises(funcad.errors.ConcretizationError):
+            inside()
+
+
+def test_unique_and_masks_have_derivatives_where_values_are_known():
+    x = np.array([3.0, 1.0, 3.0, 2.0])
+    weights = np.array([1.0, 10.0, 100.0])
+    got = funcad.grad(lambda x: weights @ np.unique(x))(x)
+    assert_same(got, np.array([100.0, 1, 0, 10]))
+    got = funcad.grad(lambda x: np.sum(np.extract(x > 1.5, x) ** 2))(x)
+    assert_same(got, np.array([6.0, 0, 6, 4]))
+    got = funcad.hessian(lambda x: np.sum(np.compress(x > 1.5, x) ** 2))(x)
+    assert_same(got, np.diag([2.0, 0, 2, 2]))
+
+
+def test_searching_is_batched_over_what_is_searched_and_what_for():
+    rows = np.array([[0.0, 1.0, 2.0], [1.0, 1.5, 3.0]])
+    points = np.array([[1.0, 2.5], [1.0, -1.0]])
+    wanted = np.stack([np.searchsorted(a, v) for a, v in zip(rows, points)])
+    assert_same(funcad.vmap(np.searchsorted)(rows, points), wanted)
+    searched = funcad.vmap(np.searchsorted, (None, 1), 1)
+    assert_same(searched(rows[0], points.T), np.searchsorted(rows[0], points).T)
+    searched = funcad.vmap(np.searchsorted, (0, None))
+    wanted = np.stack([np.searchsorted(a, points) for a in rows])
+    assert_same(searched(rows, points), wanted)
+    falling = funcad.vmap(np.digitize, (None, 0))
+    wanted = np.stack([np.digitize(points, a) for a in (rows[0], rows[1][::-1])])
+    assert_same(falling(points, np.stack([rows[0], rows[1][::-1]])), wanted)
+
+
+def test_methods_that_arrays_have_beyond_functions():
+    x = np.array([3.0, -1.0, 2.0])
+    for method in (
+        lambda v: v.clip(0),
+        lambda v: v.clip(max=1.0),
+        lambda v: v.compress([True, False, True]),
+        lambda v: v.searchsorted([0.5], "right", np.array([1, 2, 0])),
+        lambda v: v.conj(),
+        lambda v: v.round(1),
+    ):
+        assert_same(funcad.jvp(method, (x,), (x,))[0], method(x))
+    assert_same(
+        np.sort(x)[1], funcad.jvp(lambda v: v[v.argpartition(1)[1]], (x,), (x,))[0]
+    )
+
+
+def test_variance_is_a_method_of_staged_arrays_too():
+    program = funcad.make_program(lambda x: x.var())(Y)
+    assert_same(program.evaluate([Y]), [np.var(Y)])
+
+
+def test_a_pullback_takes_a_number_of_python():
+    _, pullback = funcad.vjp(lambda x: 2.0 * np.sum(x), Y)
+    assert_same(pullback(1.0)[0], np.full(3, 2.0))

@@ -94,7 +94,14 @@ def share(library: Any) -> float:
 def applied(library: Any, name: str, call: Call) -> Callable[..., Any]:
     """The primitive as a function of its operands that returns a tuple."""
     params = {k: library.name if v is HERE else v for k, v in call.params.items()}
-    return lambda *operands: as_tuple(registry[name](*operands, **params))
+    if library is not NUMPY and SAMPLES[name].host_only:
+        pytest.skip(f"{library.name} has no {name}")
+    through = SAMPLES[name].through or plainly
+    return lambda *operands: as_tuple(through(registry[name], *operands, **params))
+
+
+def plainly(primitive: Any, *operands: Any, **params: Any) -> Any:
+    return primitive(*operands, **params)
 
 
 def reference(name: str, call: Call) -> Callable[..., Any]:
@@ -188,6 +195,20 @@ def test_implementation_agrees_with_the_reference(library, name):
             assert dtype_of(out) == dtype_of(want)
             single = np.finfo(dtype_of(want)).eps if dtype_of(want).kind in "fc" else 0
             assert_close(out, want, rtol=100 * single, atol=100 * single)
+
+
+@pytest.mark.parametrize("name", [n for n in ALL if SAMPLES[n].host_only])
+def test_what_another_library_lacks_is_an_error_that_names_it(library, name):
+    if library is NUMPY:
+        return
+
+    @for_all(calls(name), generators(), share=0.1)
+    def check(call, rng):
+        assume(all(0 not in op.shape for op in call.operands))
+        operands = placed(library, call.draw(rng))
+        through = SAMPLES[name].through or plainly
+        with pytest.raises(funcad.errors.UnsupportedFunctionError, match=r"\w+: "):
+            through(registry[name], *operands, **call.params)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from scipy import special
 
 from samples.table import (
     ABOVE_MINUS_ONE,
@@ -62,8 +61,6 @@ for _name, _domain in {
     entrywise(_name, _domain, smooth=(0,))
 
 
-entrywise("erf", REAL, reference=special.erf, smooth=(0,), analytic=True)
-
 entrywise("add", REAL, REAL, smooth=(0, 1), linear=jointly, analytic=True)
 entrywise("subtract", REAL, REAL, smooth=(0, 1), linear=jointly, analytic=True)
 entrywise("multiply", REAL, REAL, smooth=(0, 1), linear=every, analytic=True)
@@ -76,6 +73,11 @@ for _name in ("hypot", "arctan2"):
     entrywise(_name, NONZERO, NONZERO, smooth=(0, 1))
 for _name in ("maximum", "minimum", "fmax", "fmin"):
     entrywise(_name, LEFT, RIGHT, smooth=(0, 1))
+entrywise("length", POSITIVE, reference=np.sqrt, smooth=(0,), analytic=True)
+entrywise("sinc", REAL, smooth=(0,))
+entrywise("fraction", LEFT, reference=lambda x: np.modf(x)[0], smooth=(0,))
+entrywise("mantissa", NONZERO, reference=lambda x: np.frexp(x)[0], smooth=(0,))
+entrywise("ldexp", REAL, SHIFT, smooth=(0,), linear=first)
 entrywise("copysign", NONZERO, NONZERO, smooth=(0, 1))
 entrywise("heaviside", LEFT, RIGHT, smooth=(1,))
 for _name in ("remainder", "fmod"):
@@ -104,6 +106,11 @@ for _name in (
 entrywise("invert", REAL, inexact=False)
 for _name in ("bitwise_and", "bitwise_or", "bitwise_xor"):
     entrywise(_name, REAL, REAL, inexact=False)
+entrywise("exponent", NONZERO, reference=lambda x: np.frexp(x)[1])
+entrywise("spacing", NONZERO)
+for _name in ("gcd", "lcm"):
+    entrywise(_name, REAL, REAL, inexact=False)
+entrywise("bitwise_count", REAL, inexact=False)
 for _name in ("left_shift", "right_shift"):
     entrywise(_name, REAL, SHIFT, inexact=False)
 

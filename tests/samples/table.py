@@ -187,7 +187,7 @@ class Operand(NamedTuple):
         t = rng.uniform(-1, 1, self.shape)
         if np.dtype(self.dtype).kind == "c":
             t = t + 1j * rng.uniform(-1, 1, self.shape)
-        if isinstance(self.domain, Matrices):
+        if hasattr(self.domain, "direction"):
             t = self.domain.direction(t)
         return self.dtype(t[()]) if self.is_number else t.astype(self.dtype)
 
@@ -240,6 +240,11 @@ class Samples(NamedTuple):
         Whether it takes floats and complex numbers.
     domains : tuple of Domain
         Of the operands, if the function is one of entries.
+    through : callable
+        ``through(primitive, *operands, **params)`` calls the primitive, where further
+        operands (the factors of a matrix) follow from those that are drawn.
+    host_only : bool
+        Whether CuPy lacks it, so that an error is what is expected there.
     """
 
     calls: Calls
@@ -249,6 +254,8 @@ class Samples(NamedTuple):
     analytic: bool = False
     inexact: bool = True
     domains: tuple[Domain, ...] = ()
+    through: Callable[..., Any] | None = None
+    host_only: bool = False
 
 
 EVERY = range(1000)

@@ -36,3 +36,15 @@ class Backend:
     def solve_triangular(self, a: Any, b: Any, lower: bool) -> Any:
         """Solve ``a @ x = b`` for stacks of one shape and dtype, ``a`` triangular."""
         raise NotImplementedError
+
+    def lu_factor(self, a: Any) -> tuple[Any, Any]:
+        """Triangular factors of a stack, packed as in LAPACK, and int32 pivots."""
+        raise NotImplementedError
+
+    def lu_solve(self, lu: Any, pivots: Any, b: Any, transposed: bool) -> Any:
+        """Solve with such factors, for stacks of one shape and dtype."""
+        raise NotImplementedError
+
+    def solve_sylvester(self, a: Any, b: Any, q: Any) -> Any:
+        """Solve ``a @ x + x @ b = q`` for stacks of one shape and dtype."""
+        raise NotImplementedError(f"{self.name} has no solve_sylvester")

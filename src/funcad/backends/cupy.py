@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import cupy
 import cupyx
+import numpy as np
 
 from funcad.backends.base import Backend
+from funcad.backends.elimination import factorise, flat, substitute
 
 
 class CupyBackend(Backend):
@@ -49,3 +52,34 @@ class CupyBackend(Backend):
         if b.size == 0:
             return cupy.zeros(b.shape, b.dtype)
         return self.linalg.solve_triangular(a, b, lower=lower)
+
+    def lu_factor(self, a: Any) -> tuple[Any, Any]:
+        *lead, rows, columns = a.shape
+        lu = cupy.empty(a.shape, a.dtype)
+        pivots = cupy.empty((*lead, min(rows, columns)), cupy.int32)
+        if _more_matrices_than_rows(a):
+            factors, exchanged = factorise(cupy, a.reshape(-1, rows, columns))
+            return factors.reshape(lu.shape), exchanged.reshape(pivots.shape)
+        if a.size:
+            with warnings.catch_warnings():  # a pivot that is zero is no error yet
+                warnings.simplefilter("ignore", RuntimeWarning)
+                for i in np.ndindex(*lead):
+                    lu[i], pivots[i] = self.linalg.lu_factor(a[i], check_finite=False)
+        return lu, pivots
+
+    def lu_solve(self, lu: Any, pivots: Any, b: Any, transposed: bool) -> Any:
+        out = cupy.zeros(b.shape, b.dtype)
+        if b.size and _more_matrices_than_rows(lu):
+            return substitute(cupy, *flat(lu, pivots, b), transposed).reshape(b.shape)
+        if b.size:
+            for i in np.ndindex(b.shape[:-2]):
+                out[i] = self.linalg.lu_solve(
+                    (lu[i], pivots[i]), b[i], trans=int(transposed), check_finite=False
+                )
+        return out
+
+
+def _more_matrices_than_rows(a: Any) -> bool:
+    """Whether steps in all matrices together are fewer calls than matrices."""
+    rows = a.shape[-2]
+    return bool(a.size) and a.size > rows * rows * a.shape[-1]

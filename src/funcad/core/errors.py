@@ -12,6 +12,8 @@ import linecache
 import os
 import sys
 
+import numpy as np
+
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _EXAMPLES = os.path.join(_PACKAGE, "examples") + os.sep
 _LIBRARIES = tuple(
@@ -124,6 +126,10 @@ class UnsupportedFunctionError(FuncadError, TypeError):
 
 class UnsupportedArgumentError(FuncadError, TypeError):
     """An argument of a NumPy function that cannot be honoured for a traced array."""
+
+
+class DegenerateError(FuncadError, np.linalg.LinAlgError):
+    """A derivative that does not exist, as of eigenvectors where eigenvalues repeat."""
 
 
 class MixedBackendsError(FuncadError, TypeError):

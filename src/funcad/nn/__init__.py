@@ -10,6 +10,8 @@ activations               `relu`, `leaky_relu`, `elu`, `gelu`, `silu` (`swish`),
 normalization             `layer_norm`, `rms_norm`
 layers                    `linear`, `embedding`, `one_hot`, `dropout`
 attention                 `dot_product_attention`
+convolution               `conv`, `conv_transpose`
+pooling                   `max_pool`, `average_pool`
 losses                    `softmax_cross_entropy`,
                           `softmax_cross_entropy_with_integer_labels`
 `initializers`            `glorot_normal`, `he_normal`, `variance_scaling`, ...
@@ -43,14 +45,19 @@ from funcad.nn.activations import (
     swish,
 )
 from funcad.nn.attention import dot_product_attention
+from funcad.nn.convolution import conv, conv_transpose
 from funcad.nn.layers import dropout, embedding, linear, one_hot
 from funcad.nn.losses import (
     softmax_cross_entropy,
     softmax_cross_entropy_with_integer_labels,
 )
 from funcad.nn.normalization import layer_norm, rms_norm
+from funcad.nn.pooling import average_pool, max_pool
 
 __all__ = [
+    "average_pool",
+    "conv",
+    "conv_transpose",
     "dot_product_attention",
     "dropout",
     "elu",
@@ -62,6 +69,7 @@ __all__ = [
     "linear",
     "log_softmax",
     "logsumexp",
+    "max_pool",
     "one_hot",
     "relu",
     "rms_norm",

@@ -22,7 +22,7 @@ from funcad import random
 from funcad.backends import namespace
 from funcad.core.errors import ArgumentError
 from funcad.core.tracing import Array
-from funcad.primitives.elementwise import erf
+from funcad.primitives.special import erf
 
 __all__ = [
     "constant",

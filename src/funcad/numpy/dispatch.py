@@ -37,6 +37,9 @@ LATE: list[str] = []
 """Modules with more of the tables, imported where a function is in none of them."""
 
 _accepted: dict[Any, frozenset[str]] = {}
+OPEN: set[Any] = set()
+"""Functions that pass arguments of any name on to the user's own function."""
+
 OPERANDS = (Tracer, np.ndarray, np.generic, *PYTHON_SCALARS)
 
 
@@ -44,10 +47,13 @@ def implements(*functions: Any) -> Callable[[Function], Function]:
     """Declare what stands for these NumPy functions on tracers."""
 
     def register(implementation: Function) -> Function:
-        names = frozenset(inspect.signature(implementation).parameters)
+        parameters = inspect.signature(implementation).parameters
+        names = frozenset(parameters)
         for function in functions:
             FUNCTIONS[function] = implementation
             _accepted[function] = names
+            if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+                OPEN.add(function)
         return implementation
 
     return register
@@ -112,7 +118,7 @@ def call_function(
         if _imported_more():
             return call_function(tracer, function, types, args, kwargs)
         raise unsupported(_name(function))
-    if kwargs and not kwargs.keys() <= _accepted[function]:
+    if kwargs and not (kwargs.keys() <= _accepted[function] or function in OPEN):
         for name in kwargs.keys() - _accepted[function]:
             refuse(_name(function), **{name: kwargs[name]})
         kwargs = {k: v for k, v in kwargs.items() if k in _accepted[function]}
@@ -143,17 +149,14 @@ _UPDATE = (
     "It writes into an array, and traced arrays are never written into. Write "
     "fnp.at(x)[i].set(v) with import funcad.numpy as fnp."
 )
-_VARIABLE = (
-    "The size of its result depends on values. Write np.where(condition, x, y) with "
-    "three arguments and go on with all entries."
-)
 _INSTEAD = {
     "copyto": "np.full and np.full_like end here when what to fill with is traced and "
     "the array is not: write np.broadcast_to(value, shape).",
-    **dict.fromkeys(["put", "place", "putmask", "put_along_axis"], _UPDATE),
+    "put_along_axis": "It writes into an array, and traced arrays are never written "
+    "into. Write fnp.put_along_axis(x, i, v, axis, inplace=False) with import "
+    "funcad.numpy as fnp.",
+    **dict.fromkeys(["put", "place", "putmask"], _UPDATE),
     **dict.fromkeys(["fill_diagonal"], _UPDATE),
-    **dict.fromkeys(["nonzero", "argwhere", "flatnonzero", "unique"], _VARIABLE),
-    **dict.fromkeys(["compress", "extract"], _VARIABLE),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -11,11 +12,26 @@ import numpy as np
 from funcad.backends import namespace
 from funcad.core.errors import ConcretizationError, MutationError
 from funcad.core.tracing import Array, ShapedArray, Tracer, bind, dtype_of, shape_of
-from funcad.numpy.dispatch import PYTHON_SCALARS, as_operand, implements
+from funcad.numpy.dispatch import (
+    PYTHON_SCALARS,
+    as_operand,
+    as_operands,
+    implements,
+    refuse,
+)
 from funcad.numpy.reductions import axis_of
 from funcad.primitives import indexing as p
-from funcad.primitives.elementwise import maximum, minimum, multiply, select
-from funcad.primitives.shape import Shape, convert, reshape, transpose
+from funcad.primitives.elementwise import (
+    divide,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    power,
+    remainder,
+    select,
+)
+from funcad.primitives.shape import Shape, convert, move_axis, reshape, transpose
 
 _BASIC = (int, slice, type(None), type(Ellipsis))
 
@@ -197,12 +213,15 @@ def _axes_used(part: Any) -> int:
 
 def _positions(mask: Array, shape: Shape, axis: int) -> tuple[Any, ...]:
     if isinstance(mask, Tracer):
-        raise ConcretizationError(
-            "indexing with a traced boolean mask, "
-            f"{ShapedArray(mask.shape, mask.dtype)}: how many entries it selects is "
-            "not known inside vmap or while a function is staged. Write "
-            "np.where(mask, x, 0) and reduce over all entries instead."
-        )
+        aval = ShapedArray(mask.shape, mask.dtype)
+        try:
+            mask = mask.concrete("indexing with a traced boolean mask")
+        except ConcretizationError:
+            raise ConcretizationError(
+                f"indexing with a traced boolean mask, {aval}: how many entries it "
+                "selects is not known inside vmap or while a function is staged. Write "
+                "np.where(mask, x, 0) and reduce over all entries instead."
+            ) from None
     for i, (n, m) in enumerate(zip(shape, mask.shape, strict=True)):
         if n != m:
             raise IndexError(
@@ -212,18 +231,110 @@ def _positions(mask: Array, shape: Shape, axis: int) -> tuple[Any, ...]:
     return tuple(mask.nonzero()) if mask.shape else (bool(mask),)
 
 
+@implements(np.take)
+def take(
+    a: Array,
+    indices: Any,
+    axis: int | None = None,
+    out: Any = None,
+    mode: str = "raise",
+) -> Array:
+    refuse("np.take", out=out)
+    listed = not hasattr(indices, "dtype")
+    a, indices = as_operands(a, indices)
+    if axis is None:
+        a, axis = np.ravel(a), 0
+    rank = len(shape_of(a))
+    axis = axis_of(axis, rank)
+    n = shape_of(a)[axis]
+    indices = indices if hasattr(indices, "dtype") else np.asarray(indices)
+    if indices.dtype.kind not in "bui":
+        # numbers and lists, but no arrays, are made integers
+        if not listed or indices.dtype.kind == "c":
+            raise TypeError(
+                f"np.take takes positions that are integers, not of {indices.dtype}"
+            )
+        indices = convert(indices, dtype=np.dtype(np.intp))
+    if n == 0 and 0 not in shape_of(indices):
+        raise IndexError("cannot do a non-empty take from an empty axes.")
+    if indices.dtype.kind == "b" or mode != "raise":
+        indices = convert(indices, dtype=np.dtype(np.intp))
+    indices = within(indices, n, mode)
+    check_bounds(indices, n, axis)
+    if type(indices) is np.ndarray:
+        indices = namespace(a).asarray(indices)
+    picked = p.gather(move_axis(a, axis, 0), indices)
+    count = len(shape_of(indices))
+    order = (
+        *range(count, count + axis),
+        *range(count),
+        *range(count + axis, len(picked.shape)),
+    )
+    return transpose(picked, axes=order) if axis and count else picked
+
+
+def within(i: Array, n: int, mode: str) -> Array:
+    """Positions brought inside of an axis of ``n`` entries as ``mode`` says."""
+    if mode == "wrap":
+        return remainder(i, n) if n else i
+    if mode == "clip":
+        return minimum(maximum(i, 0), n - 1) if n else i
+    if mode != "raise":
+        raise ValueError(f"clipmode must be 'clip', 'raise', or 'wrap', not {mode!r}")
+    return i
+
+
+@implements(np.choose)
+def choose(a: Array, choices: Any, out: Any = None, mode: str = "raise") -> Array:
+    refuse("np.choose", out=out)
+    a = as_operand(a)
+    options = (
+        np.stack(np.broadcast_arrays(*choices))
+        if isinstance(choices, (list, tuple))
+        else as_operand(choices, a)
+    )
+    n = options.shape[0]
+    if dtype_of(a).kind not in "bui":
+        raise TypeError(f"np.choose takes integers to choose by, not {dtype_of(a)}")
+    a = within(convert(a, dtype=np.dtype(np.intp)), n, mode)
+    known = not isinstance(a, Tracer) and namespace(a) is np
+    if known and np.size(a) and (np.min(a) < 0 or np.max(a) >= n):
+        raise ValueError("invalid entry in choice array")
+    shape = np.broadcast_shapes(shape_of(a), options.shape[1:])
+    options = np.broadcast_to(
+        reshape(
+            options,
+            shape=(
+                n,
+                *(1,) * (len(shape) - len(options.shape) + 1),
+                *options.shape[1:],
+            ),
+        ),
+        (n, *shape),
+    )
+    return p.take_along(options, np.broadcast_to(a, shape)[None], 0)[0]
+
+
 @implements(np.take_along_axis)
 def take_along_axis(arr: Array, indices: Array, axis: int | None = -1) -> Array:
+    arr, indices = as_operands(arr, indices)
     if axis is None:
         arr, axis = np.ravel(arr), 0
     axis = axis_of(axis, len(arr.shape))
+    _check_positions(indices)
     if len(shape_of(indices)) != len(arr.shape):
         raise ValueError("`indices` and `arr` must have the same number of dimensions")
     shape = list(np.broadcast_shapes(_but(arr, axis), _but(indices, axis)))
     shape[axis] = arr.shape[axis]
     arr = np.broadcast_to(arr, tuple(shape))
+    check_bounds(indices, shape[axis], axis)
     shape[axis] = shape_of(indices)[axis]
     return p.take_along(arr, np.broadcast_to(indices, tuple(shape)), axis)
+
+
+def _check_positions(indices: Array) -> None:
+    if dtype_of(indices).kind not in "ui":
+        raise IndexError(f"`indices` must be an integer array, not {dtype_of(indices)}")
 
 
 def _but(x: Array, axis: int) -> Shape:
@@ -232,6 +343,69 @@ def _but(x: Array, axis: int) -> Shape:
 
 
 # ---------------------------------------------------------------------------- updates
+
+
+def put_along_axis(
+    arr: Array, indices: Array, values: Any, axis: int | None, inplace: bool = True
+) -> Any:
+    """Write values at positions along an axis, into the array or into a copy.
+
+    NumPy's own function writes in place, and so does this one into plain arrays.
+    Traced arrays are never written into.
+
+    Parameters
+    ----------
+    arr : array
+        Where to write.
+    indices : array of integers
+        Positions along ``axis``, as for ``np.take_along_axis``.
+    values : array
+        What to write; broadcasts to ``indices``.
+    axis : int or None
+        The axis; the raveled array for ``None``.
+    inplace : bool, optional
+        Whether to write into ``arr`` itself.
+
+    Returns
+    -------
+    array or None
+        The new array unless ``inplace``.
+
+    Raises
+    ------
+    MutationError
+        If a traced array would be written into, or traced values into a plain one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import funcad.numpy as fnp
+    >>> x, i = np.zeros((2, 3)), np.array([[2], [0]])
+    >>> fnp.put_along_axis(x, i, 5.0, axis=1, inplace=False)
+    array([[0., 0., 5.],
+           [5., 0., 0.]])
+    """
+    if inplace:
+        if any(isinstance(x, Tracer) for x in (arr, indices, values)):
+            raise MutationError(
+                "put_along_axis writes into its array, and neither is a traced array "
+                "written into nor a plain one with traced values. Write x = "
+                "fnp.put_along_axis(x, i, v, axis, inplace=False) with import "
+                "funcad.numpy as fnp."
+            )
+        np.put_along_axis(arr, indices, values, axis)
+        return None
+    arr, indices = as_operands(arr, indices)
+    shape = shape_of(arr)
+    if axis is None:
+        flat = put_along_axis(np.ravel(arr), indices, values, 0, inplace=False)
+        return reshape(flat, shape=shape)
+    axis = axis_of(axis, len(shape))
+    _check_positions(indices)
+    if len(shape_of(indices)) != len(shape):
+        raise ValueError("`indices` and `arr` must have the same number of dimensions")
+    key = p.grid_along(indices, shape, axis)
+    return at(arr)[key].set(values)
 
 
 def setitem(x: Tracer, key: Any, value: Any) -> None:
@@ -248,8 +422,9 @@ class at:
     """Updates of entries that return a new array.
 
     ``at(x)[i].set(v)`` is what ``x[i] = v`` would make of a copy of ``x``; where an
-    index repeats, ``set`` keeps the last value and ``add``, ``multiply``, ``min`` and
-    ``max`` use all of them.
+    index repeats, ``set`` keeps the last value and ``add``, ``subtract``,
+    ``multiply``, ``divide``, ``power``, ``min`` and ``max`` use all of them, one after
+    the other.  ``apply(f)`` is for functions of one array, and ``get()`` reads.
 
     Parameters
     ----------
@@ -308,9 +483,35 @@ class _Entries:
             total = p.embed(total, shape=x.shape, template=selection.basic)
         return x + total
 
+    def subtract(self, values: Any) -> Array:
+        """``values`` taken off, once for each time that an index occurs."""
+        values = as_operand(values, self._x)
+        if dtype_of(values).kind == "b":
+            raise TypeError(
+                "at(x)[...].subtract of booleans: NumPy has no such difference. Use "
+                "at(x)[...].set(np.logical_xor(x[...], values))."
+            )
+        if dtype_of(values).kind == "u":  # whose negative wraps around in their dtype
+            values = convert(values, dtype=dtype_of(self._x))
+        return self.add(negative(values))
+
     def multiply(self, values: Any) -> Array:
         """Entries multiplied by ``values``."""
         return self._update(multiply, values)
+
+    def divide(self, values: Any) -> Array:
+        """Entries divided by ``values``."""
+        if dtype_of(self._x).kind in "bui":
+            raise TypeError(
+                "at(x)[...].divide keeps the dtype of x, "
+                f"{dtype_of(self._x)}, which cannot hold quotients. Write "
+                "x.astype(float) first."
+            )
+        return self._update(divide, values)
+
+    def power(self, values: Any) -> Array:
+        """Entries to the power of ``values``."""
+        return self._update(power, values)
 
     def min(self, values: Any) -> Array:
         """The lesser of entries and ``values``."""
@@ -319,6 +520,13 @@ class _Entries:
     def max(self, values: Any) -> Array:
         """The greater of entries and ``values``."""
         return self._update(maximum, values)
+
+    def apply(self, function: Callable[[Array], Array]) -> Array:
+        """``function`` of the entries, once for each time that an index occurs."""
+        kept = dtype_of(self._x)
+        return self._update(
+            lambda old, _: convert(function(old), dtype=kept), np.zeros((), kept)
+        )
 
     def _broadcast(self, selection: Selection, values: Any) -> Array:
         values = as_operand(values, self._x)
@@ -357,21 +565,25 @@ class _Entries:
         values: Any,
         last_only: bool = False,
     ) -> Array:
-        x = self._x
-        positions = np.arange(int(np.prod(x.shape))).reshape(x.shape)
-        positions = getitem(namespace(x).asarray(positions), self._key)
-        selection = Selection(x, self._key)
+        """Entries combined with values, one turn after the other where they repeat.
+
+        What is combined is the entries alone: the others may lie where a quotient or a
+        power has no derivative.
+        """
+        shape = self._x.shape
+        size = math.prod(shape)
+        positions = namespace(self._x).arange(size).reshape(shape)
+        flat = np.ravel(getitem(positions, self._key))
+        selection = Selection(self._x, self._key)
         values = np.ravel(self._broadcast(selection, values))
-        flat = np.ravel(positions)
-        size = int(np.prod(x.shape))
-        x = reshape(x, shape=(size,))
+        x = reshape(self._x, shape=(size,))
         if size and values.shape[0]:
             turns = [-1] if last_only else range(_most_repeats(flat))
             for turn in turns:
                 owner = p.owners(flat, shape=(size,), turn=turn)
-                new = p.gather(values, owner)
-                x = select(owner >= 0, combine(x, new), x)
-        return reshape(x, shape=self._x.shape)
+                new = values if last_only else combine(p.gather(x, flat), values)
+                x = select(owner >= 0, p.gather(new, owner), x)
+        return reshape(x, shape=shape)
 
 
 def _most_repeats(flat: Array) -> int:

@@ -10,9 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from funcad.core.errors import DerivativeLossError, LeafTypeError, MutationError
+from funcad.backends import namespace
+from funcad.core.errors import (
+    DerivativeLossError,
+    LeafTypeError,
+    MutationError,
+    UnsupportedFunctionError,
+)
 from funcad.core.tracing import Array, Primitive, ShapedArray, Tracer, bind
-from funcad.numpy import indexing, products, reductions, shaping
+from funcad.numpy import indexing, joining, products, reductions, shaping, sorting
 from funcad.numpy.dispatch import (
     OPERANDS,
     as_operand,
@@ -84,7 +90,7 @@ _UNARY = {"neg": p.negative, "pos": p.positive, "abs": p.absolute, "invert": p.i
 def _iterate(self: Tracer) -> Iterator[Array]:
     if not self.shape:
         raise TypeError("iteration over a 0-d array")
-    return iter(shaping.unstack(self))
+    return iter(joining.unstack(self))
 
 
 def _length(self: Tracer) -> int:
@@ -100,8 +106,9 @@ def _array(self: Tracer, dtype: Any = None, copy: Any = None) -> Any:
         f"{ShapedArray(self.shape, self.dtype)}, would lose its derivative. Write "
         "np.stack([x, y]) or, for nested lists too, fnp.array([x, y]) (import "
         "funcad.numpy as fnp) instead of np.array([x, y]), leave np.asarray(x) out, "
-        "and use funcad.stop_gradient(x) where the plain value is wanted. A function "
-        "that is not NumPy's cannot be traced: compose it from NumPy's."
+        "and use funcad.stop_gradient(x) where the plain value is wanted. SciPy's "
+        "functions are in funcad.scipy; another that is not NumPy's cannot be traced: "
+        "compose it from NumPy's."
     )
 
 
@@ -183,7 +190,7 @@ def _repr(self: Tracer) -> str:
     return text + (f", {inner!r})" if inner is not None else ")")
 
 
-def _reshape(self: Tracer, *shape: Any, order: str = "C") -> Array:
+def _reshape(self: Tracer, *shape: Any, order: str = "C", copy: Any = None) -> Array:
     return shaping.reshape(self, shape[0] if len(shape) == 1 else shape, order)
 
 
@@ -193,14 +200,78 @@ def _transpose(self: Tracer, *axes: Any) -> Array:
     return shaping.transpose(self, axes or None)
 
 
-def _astype(self: Tracer, dtype: Any, *args: Any, **kwargs: Any) -> Array:
-    return convert(self, dtype=np.dtype(dtype))
+def _astype(
+    self: Tracer,
+    dtype: Any,
+    order: str = "K",
+    casting: str = "unsafe",
+    subok: bool = True,
+    copy: bool = True,
+) -> Array:
+    dtype = np.dtype(dtype)
+    if casting != "unsafe" and not np.can_cast(self.dtype, dtype, casting):  # type: ignore[arg-type]
+        raise TypeError(
+            f"Cannot cast array data from {self.dtype} to {dtype} according to the "
+            f"rule {casting!r}"
+        )
+    return convert(self, dtype=dtype)
+
+
+def _view(self: Tracer, *args: Any, **kwargs: Any) -> Any:
+    raise UnsupportedFunctionError(
+        "x.view() looks at the bytes of an array, and a traced array, "
+        f"{ShapedArray(self.shape, self.dtype)}, has none. Write x.astype(dtype) to "
+        "convert it, and x.real and x.imag for the parts of complex numbers."
+    )
+
+
+def _conjugate(self: Tracer) -> Array:
+    return bind(p.conjugate, (self,), {}) if self.dtype.kind == "c" else self
 
 
 def _namespace(self: Tracer, *, api_version: str | None = None) -> Any:
     import funcad.numpy
 
+    if api_version not in (None, "2021.12", "2022.12", "2023.12", "2024.12"):
+        raise ValueError(
+            f"funcad.numpy follows version 2024.12 of the Array API standard and those "
+            f"before it, not {api_version!r}"
+        )
     return funcad.numpy
+
+
+def _device(self: Tracer) -> Any:
+    """What the array underneath says; where there is none, what a new one says."""
+    return namespace(self).empty(0).device
+
+
+def _to_device(self: Tracer, device: Any, /, *, stream: Any = None) -> Array:
+    if stream is not None:
+        raise ValueError("to_device of a traced array takes no stream=. Leave it out.")
+    if device != _device(self):
+        raise ValueError(
+            f"a traced array is on the device {_device(self)!r} and stays there. Write "
+            'funcad.device_put(x, "gpu") or funcad.device_put(x, "cpu") instead of '
+            f"x.to_device({device!r})."
+        )
+    return self
+
+
+def _dlpack(
+    self: Tracer,
+    *,
+    stream: Any = None,
+    max_version: Any = None,
+    dl_device: Any = None,
+    copy: bool | None = None,
+) -> Any:
+    self.concrete("from_dlpack")
+    raise DerivativeLossError(
+        "from_dlpack of a traced array, "
+        f"{ShapedArray(self.shape, self.dtype)}, would lose its derivative: another "
+        "library cannot be traced. Use funcad.stop_gradient(x) where the plain value "
+        "is wanted."
+    )
 
 
 _METHODS: dict[str, Any] = {
@@ -208,6 +279,8 @@ _METHODS: dict[str, Any] = {
     "__array_function__": call_function,
     "__array__": _array,
     "__array_namespace__": _namespace,
+    "__dlpack__": _dlpack,
+    "__dlpack_device__": _dlpack,
     "__cupy_override_elementwise_kernel__": _cupy_kernel,
     "__cuda_array_interface__": _CudaInterface(),
     "__getitem__": indexing.getitem,
@@ -239,6 +312,11 @@ _METHODS: dict[str, Any] = {
     "size": property(lambda self: math.prod(self.shape)),
     "itemsize": property(lambda self: self.dtype.itemsize),
     "nbytes": property(lambda self: self.size * self.dtype.itemsize),
+    "device": property(_device),
+    "to_device": _to_device,
+    "flat": property(shaping.ravel),
+    "view": _view,
+    "choose": indexing.choose,
     "T": property(shaping.transpose),
     "mT": property(shaping.matrix_transpose),
     "real": property(np.real),
@@ -248,15 +326,15 @@ _METHODS: dict[str, Any] = {
     "reshape": _reshape,
     "transpose": _transpose,
     "astype": _astype,
-    "flatten": shaping.ravel,
+    "flatten": lambda self, order="C": shaping.ravel(self, order),
     "ravel": shaping.ravel,
     "copy": shaping.copy,
-    "conj": _unary(p.conjugate),
-    "conjugate": _unary(p.conjugate),
+    "conj": _conjugate,
+    "conjugate": _conjugate,
     "dot": products.dot,
-    "clip": np.clip,
+    "clip": lambda self, min=None, max=None, out=None: np.clip(self, min, max, out),
     "round": np.round,
-    "take": shaping.take,
+    "take": indexing.take,
     "repeat": shaping.repeat,
     "squeeze": shaping.squeeze,
     "swapaxes": shaping.swapaxes,
@@ -277,9 +355,16 @@ _METHODS |= {
     name: getattr(reductions, name)
     for name in (
         *("sum", "prod", "max", "min", "mean", "var", "std", "any", "all", "argmax"),
-        *("argmin", "cumsum", "cumprod", "argsort"),
+        *("argmin", "cumsum", "cumprod"),
     )
 }
+_METHODS |= {
+    name: getattr(sorting, name)
+    for name in ("argsort", "argpartition", "searchsorted", "nonzero")
+}
+_METHODS["compress"] = lambda self, condition, axis=None, out=None: sorting.compress(
+    condition, self, axis, out
+)
 for _name, _primitive in _BINARY.items():
     _forward, _reflected = _binary(_primitive)
     _METHODS |= {f"__{_name}__": _forward, f"__r{_name}__": _reflected}

@@ -11,15 +11,22 @@ import numpy as np
 
 from funcad.core.tracing import Array, dtype_of, shape_of
 from funcad.numpy.dispatch import as_operands, implements, refuse
-from funcad.numpy.reductions import axes_of
-from funcad.numpy.shaping import diagonal
+from funcad.numpy.reductions import axes_of, axis_of
+from funcad.numpy.shaping import arrays_of, diagonal
 from funcad.primitives.contraction import matmul as _matmul
 from funcad.primitives.elementwise import conjugate, multiply
-from funcad.primitives.shape import reduce_sum, reshape, transpose
+from funcad.primitives.shape import (
+    convert,
+    move_axis,
+    reduce_sum,
+    reshape,
+    transpose,
+)
 
 
 @implements(np.matmul, np.linalg.matmul)
 def matmul(x1: Array, x2: Array, /) -> Array:
+    x1, x2 = as_operands(x1, x2)
     a, b = shape_of(x1), shape_of(x2)
     if len(a) > 1 and len(b) > 1:
         check_inner("matmul", a, b, a[-1], b[-2])
@@ -67,6 +74,7 @@ def vdot(a: Array, b: Array, /) -> Array:
 
 @implements(np.inner)
 def inner(a: Array, b: Array, /) -> Array:
+    a, b = as_operands(a, b)
     if not shape_of(a) or not shape_of(b):
         return multiply(a, b)
     return tensordot(a, b, ((-1,), (-1,)))
@@ -79,11 +87,74 @@ def outer(a: Array, b: Array, out: Any = None) -> Array:
     return multiply(np.reshape(a, (-1, 1)), b)
 
 
-@implements(np.vecdot, np.linalg.vecdot)
+@implements(np.vecdot)
 def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
-    if dtype_of(x1).kind == "c":
-        x1 = conjugate(x1)
-    return np.sum(multiply(x1, x2), axis=axis)
+    x1, x2 = as_operands(x1, x2)
+    a, b = shape_of(x1), shape_of(x2)
+    for shape in (a, b):
+        if not shape:
+            raise ValueError(
+                f"vecdot: operands of shapes {a} and {b}; a scalar is no vector"
+            )
+    if axis != -1:
+        i, j = axis_of(axis, len(a)), axis_of(axis, len(b))
+        x1, x2 = move_axis(x1, i, len(a) - 1), move_axis(x2, j, len(b) - 1)
+        a, b = shape_of(x1), shape_of(x2)
+    check_inner("vecdot", a, b, a[-1], b[-1])
+    product = multiply(_conjugated(x1), x2)
+    total = reduce_sum(product, axis=(len(product.shape) - 1,), keepdims=False)
+    # sums of small integers are larger integers, products of vectors are not
+    kept = dtype_of(product)
+    return total if dtype_of(total) == kept else convert(total, dtype=kept)
+
+
+@implements(np.linalg.vecdot)
+def linalg_vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
+    return vecdot(x1, x2, axis=axis)
+
+
+def _conjugated(x: Array) -> Array:
+    return conjugate(x) if dtype_of(x).kind == "c" else x
+
+
+def matvec(x1: Array, x2: Array, /) -> Array:
+    x1, x2 = as_operands(x1, x2)
+    a, b = shape_of(x1), shape_of(x2)
+    if len(a) < 2 or not b:
+        raise ValueError(
+            f"matvec: operands of shapes {a} and {b} are no matrix and no vector"
+        )
+    check_inner("matvec", a, b, a[-1], b[-1])
+    out = _matmul(x1, reshape(x2, shape=(*b, 1)))
+    return reshape(out, shape=out.shape[:-1])
+
+
+def vecmat(x1: Array, x2: Array, /) -> Array:
+    x1, x2 = as_operands(x1, x2)
+    a, b = shape_of(x1), shape_of(x2)
+    if not a or len(b) < 2:
+        raise ValueError(
+            f"vecmat: operands of shapes {a} and {b} are no vector and no matrix"
+        )
+    check_inner("vecmat", a, b, a[-1], b[-2])
+    out = _matmul(reshape(_conjugated(x1), shape=(*a[:-1], 1, a[-1])), x2)
+    return reshape(out, shape=(*out.shape[:-2], out.shape[-1]))
+
+
+if hasattr(np, "matvec"):  # NumPy 2.2
+    implements(np.matvec)(matvec)
+    implements(np.vecmat)(vecmat)
+
+
+@implements(np.kron)
+def kron(a: Array, b: Array) -> Array:
+    a, b = as_operands(a, b)
+    rank = max(len(shape_of(a)), len(shape_of(b)))
+    left, right = ((1,) * (rank - len(shape_of(x))) + shape_of(x) for x in (a, b))
+    a = np.reshape(a, tuple([n for m in left for n in (m, 1)]))
+    b = np.reshape(b, tuple([n for m in right for n in (1, m)]))
+    shape = tuple([m * n for m, n in zip(left, right, strict=True)])
+    return reshape(multiply(a, b), shape=shape)
 
 
 @implements(np.tensordot, np.linalg.tensordot)
@@ -93,6 +164,12 @@ def tensordot(a: Array, b: Array, axes: Any = 2) -> Array:
     if isinstance(axes, (int, np.integer)):
         left: Any = tuple(range(len(x) - axes, len(x)))
         right: Any = tuple(range(axes))
+        if axes > min(len(x), len(y)) and all(
+            m == n for m, n in zip(x[-axes:], y, strict=False)
+        ):
+            raise IndexError(
+                f"tensordot: {axes} axes to sum over, of operands of shapes {x} and {y}"
+            )
     else:
         left, right = axes
     left, right = axes_of(left, len(x)), axes_of(right, len(y))
@@ -119,7 +196,10 @@ def einsum(*operands: Any, out: Any = None, optimize: Any = True) -> Array:
     refuse("np.einsum", out=out)
     subscripts, arrays = _einsum_arguments(operands)
     shapes = tuple([shape_of(x) for x in arrays])
-    terms, result, path = _einsum_plan(subscripts, shapes)
+    terms, result, path = _einsum_plan(subscripts, shapes, _hashable(optimize))
+    # integers and booleans are added up in the dtype of the result
+    common = np.result_type(*[x.dtype for x in arrays])
+    arrays = [convert(x, dtype=common) if x.dtype.kind in "bui" else x for x in arrays]
     pending = list(zip(arrays, terms, strict=True))
     for step in path:
         chosen = [pending.pop(i) for i in sorted(step, reverse=True)]
@@ -132,11 +212,30 @@ def einsum(*operands: Any, out: Any = None, optimize: Any = True) -> Array:
     return transpose(x, axes=tuple([term.index(c) for c in result]))
 
 
+def _hashable(optimize: Any) -> Any:
+    """How the order of contractions is to be found; without a wish, greedily."""
+    if optimize is False or optimize is None or optimize is True:
+        return "greedy"
+    if isinstance(optimize, (list, tuple)):
+        return tuple([tuple(x) if isinstance(x, list) else x for x in optimize])
+    return optimize
+
+
+@implements(np.einsum_path)
+def einsum_path(
+    *operands: Any, optimize: Any = "greedy", einsum_call: bool = False
+) -> Any:
+    subscripts, arrays = _einsum_arguments(operands)
+    specimens = [np.broadcast_to(0.0, shape_of(x)) for x in arrays]
+    params: dict[str, Any] = {"optimize": optimize, "einsum_call": einsum_call}
+    return np.einsum_path(subscripts, *specimens, **params)
+
+
 def _einsum_arguments(operands: Any) -> tuple[str, list[Array]]:
     if isinstance(operands[0], str):
-        return operands[0].replace(" ", ""), as_operands(*operands[1:])
+        return operands[0].replace(" ", ""), arrays_of(operands[1:])
     # the interleaved form: einsum(a, [0, 1], b, [1, 2], [0, 2])
-    arrays = as_operands(*operands[: len(operands) // 2 * 2 : 2])
+    arrays = arrays_of(operands[: len(operands) // 2 * 2 : 2])
     lists = operands[1 : len(operands) // 2 * 2 : 2]
 
     def letters(numbers: Any) -> str:
@@ -155,14 +254,21 @@ def _letter(n: int) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def _einsum_plan(
-    subscripts: str, shapes: tuple[tuple[int, ...], ...]
+    subscripts: str, shapes: tuple[tuple[int, ...], ...], optimize: Any
 ) -> tuple[tuple[str, ...], str, tuple[tuple[int, ...], ...]]:
     """Subscripts spelled out, and the order of pairwise contractions.
 
     NumPy checks the arguments and chooses the order: its own errors are raised here.
     """
+    if subscripts.partition("->")[0].count(",") + 1 != len(shapes):
+        raise ValueError(
+            f"einsum: the subscripts {subscripts!r} are not those of {len(shapes)} "
+            "operands"
+        )
     specimens = [np.broadcast_to(0.0, shape) for shape in shapes]
-    path, _ = np.einsum_path(subscripts, *specimens, optimize="greedy")
+    if isinstance(optimize, tuple) and optimize[:1] == ("einsum_path",):
+        optimize = list(optimize)
+    path, _ = np.einsum_path(subscripts, *specimens, optimize=optimize)
     inputs, arrow, result = subscripts.partition("->")
     terms = inputs.split(",")
     spare = [c for c in map(chr, range(0x3B1, 0x3B1 + 40)) if c not in subscripts]
@@ -194,7 +300,9 @@ def _sum_lone(x: Array, term: str, kept: set[str]) -> tuple[Array, str]:
             term = term[:i] + term[i + 1 : j] + term[j + 1 :] + c
     lone = tuple(i for i, c in enumerate(term) if c not in kept)
     if lone:
+        dtype = x.dtype
         x = reduce_sum(x, axis=lone, keepdims=False)
+        x = x if x.dtype == dtype else convert(x, dtype=dtype)
         term = "".join(c for c in term if c in kept)
     return x, term
 

@@ -1,4 +1,4 @@
-"""Shapes: reshaping, moving axes, joining, splitting, repeating, padding."""
+"""Shapes: reshaping, moving axes, turning, repeating, triangles and diagonals."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import namespace
-from funcad.core.errors import UnsupportedArgumentError
-from funcad.core.tracing import Array, dtype_of, shape_of
+from funcad.core.tracing import Array, Tracer, dtype_of
 from funcad.numpy.dispatch import (
     PYTHON_SCALARS,
     as_operand,
@@ -19,30 +18,53 @@ from funcad.numpy.dispatch import (
     implements,
     refuse,
 )
-from funcad.numpy.indexing import check_bounds
+from funcad.numpy.indexing import take
 from funcad.numpy.reductions import axes_of, axis_of
 from funcad.primitives import shape as p
 from funcad.primitives.elementwise import select
 from funcad.primitives.indexing import gather, index
 from funcad.primitives.shape import Shape, convert, move_axis
+from funcad.primitives.windows import windows
 
 
-def _int_shape(shape: Any) -> tuple[int, ...]:
-    if isinstance(shape, (tuple, list)):
+def int_shape(shape: Any) -> tuple[int, ...]:
+    """A shape given as an integer or a sequence of integers."""
+    if isinstance(shape, (tuple, list, np.ndarray)):
         return tuple([operator.index(n) for n in shape])
     return (operator.index(shape),)
+
+
+def is_fortran(name: str, order: Any, shape: Shape) -> bool:
+    """Whether entries are to be counted with the first axis fastest.
+
+    Orders that depend on how an array lies in memory are refused, but for shapes that
+    all orders count alike.
+    """
+    if order == "C" or order is None:
+        return False
+    np.ravel(np.empty(0), order=order)  # NumPy's own error for what is no order
+    letter = order.upper()
+    if letter in "AK" and sum(n > 1 for n in shape) > 1:
+        refuse(name, order=order)
+    return bool(letter == "F")
 
 
 @implements(np.reshape)
 def reshape(
     a: Array, /, shape: Any = None, order: str = "C", *, copy: Any = None
 ) -> Array:
-    if order != "C":
-        refuse("np.reshape", order=order)
-    new = _int_shape(shape)
+    if order in ("K", "k"):
+        raise ValueError("order 'K' is not permitted for reshaping")
+    if shape is None:
+        raise TypeError("reshape() missing 1 required positional argument: 'shape'")
+    if is_fortran("np.reshape", order, a.shape):
+        turned = reshape(transpose(a), int_shape(shape)[::-1])
+        return transpose(turned)
+    # NumPy takes any negative number for the one that is to be found out
+    new = tuple([max(n, -1) for n in int_shape(shape)])
     if -1 in new:
         size = math.prod(a.shape)
-        known = math.prod(n for n in new if n != -1)
+        known = math.prod([n for n in new if n != -1])
         if new.count(-1) > 1 or known == 0 or size % known:
             np.broadcast_to(0.0, a.shape).reshape(new)  # NumPy's own error
         new = tuple([size // known if n == -1 else n for n in new])
@@ -53,12 +75,16 @@ def reshape(
 
 @implements(np.ravel)
 def ravel(a: Array, order: str = "C") -> Array:
-    return reshape(a, -1, order)
+    if is_fortran("np.ravel", order, a.shape):
+        a = transpose(a)
+    return a if len(a.shape) == 1 else p.reshape(a, shape=(math.prod(a.shape),))
 
 
 @implements(np.transpose)
 def transpose(a: Array, axes: Any = None) -> Array:
     rank = len(a.shape)
+    if isinstance(axes, (int, np.integer)):
+        axes = (axes,)
     order = tuple(range(rank))[::-1] if axes is None else axes_of(tuple(axes), rank)
     if len(order) != rank:
         raise ValueError(f"axes {axes} don't match an array of {rank} axes")
@@ -95,6 +121,37 @@ def moveaxis(a: Array, source: Any, destination: Any) -> Array:
     return p.transpose(a, axes=tuple(order))
 
 
+@implements(np.rollaxis)
+def rollaxis(a: Array, axis: int, start: int = 0) -> Array:
+    rank = len(a.shape)
+    axis = axis_of(axis, rank)
+    start = operator.index(start)
+    if not -rank <= start <= rank:
+        raise np.exceptions.AxisError(
+            f"'start' arg requires {-rank} <= start < {rank + 1}, but {start} was "
+            "passed in"
+        )
+    start += rank * (start < 0)
+    return move_axis(a, axis, start - (axis < start))
+
+
+@implements(np.rot90)
+def rot90(m: Array, k: int = 1, axes: Any = (0, 1)) -> Array:
+    axes = tuple(axes)
+    if len(axes) != 2:
+        raise ValueError("len(axes) must be 2.")
+    rank = len(m.shape)
+    if any(not -rank <= a < rank for a in axes):
+        raise ValueError(f"Axes={axes} out of range for array of ndim={rank}.")
+    i, j = axes_of(axes[0], rank)[0], axes_of(axes[1], rank)[0]
+    if i == j:
+        raise ValueError("Axes must be different.")
+    k = operator.index(k) % 4
+    if k > 1:  # half a turn
+        m = flip(m, (i, j))
+    return flip(swapaxes(m, i, j), i) if k % 2 else m
+
+
 @implements(np.expand_dims)
 def expand_dims(a: Array, axis: Any) -> Array:
     count = 1 if isinstance(axis, (int, np.integer)) else len(axis)
@@ -122,7 +179,7 @@ def squeeze(a: Array, axis: Any = None) -> Array:
 
 @implements(np.broadcast_to)
 def broadcast_to(array: Array, shape: Any, subok: bool = False) -> Array:
-    new = _int_shape(shape)
+    new = int_shape(shape)
     if np.broadcast_shapes(array.shape, new) != new:
         raise ValueError(f"cannot broadcast shape {array.shape} to shape {new}")
     return p.broadcast_to(array, shape=new)
@@ -130,11 +187,13 @@ def broadcast_to(array: Array, shape: Any, subok: bool = False) -> Array:
 
 @implements(np.broadcast_arrays)
 def broadcast_arrays(*args: Array, subok: bool = False) -> tuple[Array, ...]:
-    shape = np.broadcast_shapes(*map(shape_of, args))
-    return tuple([np.broadcast_to(a, shape) for a in _arrays(args)])
+    parts = arrays_of(args)
+    shape = np.broadcast_shapes(*[x.shape for x in parts])
+    return tuple([np.broadcast_to(x, shape) for x in parts])
 
 
-def _arrays(parts: Any) -> list[Array]:
+def arrays_of(parts: Any) -> list[Array]:
+    """What is to be joined or meets in one function: arrays, no numbers or lists."""
     parts = as_operands(*parts)
     xp = namespace(*parts)
     return [
@@ -143,54 +202,18 @@ def _arrays(parts: Any) -> list[Array]:
     ]
 
 
-@implements(np.concatenate)
-def concatenate(
-    arrays: Any, /, axis: int | None = 0, out: Any = None, *, dtype: Any = None
-) -> Array:
-    refuse("np.concatenate", out=out)
-    parts = _arrays(arrays)
-    if axis is None:
-        parts, axis = [ravel(x) for x in parts], 0
-    rank = len(parts[0].shape)
-    axis = axis_of(axis, rank)
-    for x in parts[1:]:
-        other = list(x.shape)
-        if len(other) == rank:
-            other[axis] = parts[0].shape[axis]
-        if tuple(other) != parts[0].shape:
-            raise ValueError(
-                "all the input array dimensions except for the concatenation axis must "
-                f"match exactly: axis {axis} of shapes {[q.shape for q in parts]}"
-            )
-    if dtype is not None:
-        parts = [convert(x, dtype=np.dtype(dtype)) for x in parts]
-    return p.concatenate(*parts, axis=axis)
-
-
-@implements(np.stack)
-def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None) -> Array:
-    refuse("np.stack", out=out)
-    parts = _arrays(arrays)
-    if not parts:
-        raise ValueError("need at least one array to stack")
-    if len({x.shape for x in parts}) > 1:
-        raise ValueError(
-            f"all input arrays must have the same shape, not {[x.shape for x in parts]}"
-        )
-    axis = axis_of(axis, len(parts[0].shape) + 1)
-    parts = [expand_dims(x, axis) for x in parts]
-    return concatenate(parts, axis, dtype=dtype)
-
-
-def _at_least_1d(x: Array) -> Array:
+def at_least_1d(x: Array) -> Array:
+    """One axis at least."""
     return x if x.shape else p.reshape(x, shape=(1,))
 
 
-def _at_least_2d(x: Array) -> Array:
+def at_least_2d(x: Array) -> Array:
+    """Two axes at least, new ones in front."""
     return x if len(x.shape) > 1 else p.reshape(x, shape=(1, *(x.shape or (1,))))
 
 
-def _at_least_3d(x: Array) -> Array:
+def at_least_3d(x: Array) -> Array:
+    """Three axes at least, as ``np.dstack`` wants them."""
     if len(x.shape) >= 3:
         return x
     shape = {0: (1, 1, 1), 1: (1, *x.shape, 1), 2: (*x.shape, 1)}[len(x.shape)]
@@ -199,106 +222,15 @@ def _at_least_3d(x: Array) -> Array:
 
 def _each(raised: Callable[[Array], Array]) -> Callable[..., Any]:
     def atleast(*arys: Array) -> Any:
-        out = tuple(map(raised, _arrays(arys)))
+        out = tuple(map(raised, arrays_of(arys)))
         return out[0] if len(out) == 1 else out
 
     return atleast
 
 
-atleast_1d = implements(np.atleast_1d)(_each(_at_least_1d))
-atleast_2d = implements(np.atleast_2d)(_each(_at_least_2d))
-atleast_3d = implements(np.atleast_3d)(_each(_at_least_3d))
-
-
-@implements(np.vstack)
-def vstack(tup: Any, *, dtype: Any = None) -> Array:
-    return concatenate([_at_least_2d(x) for x in _arrays(tup)], 0, dtype=dtype)
-
-
-@implements(np.hstack)
-def hstack(tup: Any, *, dtype: Any = None) -> Array:
-    parts = [_at_least_1d(x) for x in _arrays(tup)]
-    return concatenate(parts, 0 if len(parts[0].shape) == 1 else 1, dtype=dtype)
-
-
-@implements(np.dstack)
-def dstack(tup: Any) -> Array:
-    return concatenate([_at_least_3d(x) for x in _arrays(tup)], 2)
-
-
-@implements(np.column_stack)
-def column_stack(tup: Any) -> Array:
-    parts = _arrays(tup)
-    columns = [
-        x if len(x.shape) > 1 else p.reshape(x, shape=(math.prod(x.shape), 1))
-        for x in parts
-    ]
-    return concatenate(columns, 1)
-
-
-@implements(np.split)
-def split(ary: Array, indices_or_sections: Any, axis: int = 0) -> list[Array]:
-    axis = axis_of(axis, len(ary.shape))
-    n = ary.shape[axis]
-    if isinstance(indices_or_sections, (int, np.integer)) and n % indices_or_sections:
-        raise ValueError(
-            f"array split does not result in an equal division: axis {axis} has size "
-            f"{n}, to be cut into {indices_or_sections}"
-        )
-    return array_split(ary, indices_or_sections, axis)
-
-
-@implements(np.array_split)
-def array_split(ary: Array, indices_or_sections: Any, axis: int = 0) -> list[Array]:
-    axis = axis_of(axis, len(ary.shape))
-    n = ary.shape[axis]
-    if isinstance(indices_or_sections, (int, np.integer)):
-        sections = int(indices_or_sections)
-        if sections <= 0:
-            raise ValueError("number sections must be larger than 0.")
-        each, extra = divmod(n, sections)
-        sizes = (each + 1,) * extra + (each,) * (sections - extra)
-        return list(p.split(ary, sizes=sizes, axis=axis))
-    cuts = [0, *(operator.index(i) for i in indices_or_sections), n]
-    ranges = [range(n)[a:b] for a, b in zip(cuts, [*cuts[1:-1], n], strict=False)]
-    sizes = tuple(map(len, ranges))
-    adjoining = all(a.stop == b.start for a, b in zip(ranges, ranges[1:], strict=False))
-    if adjoining and sum(sizes) == n:
-        return list(p.split(ary, sizes=sizes, axis=axis))
-    before = (slice(None),) * axis
-    return [index(ary, template=(*before, slice(r.start, r.stop))) for r in ranges]
-
-
-def _split_along(name: str, axis: int, least: int) -> Any:
-    def along(ary: Array, indices_or_sections: Any) -> list[Array]:
-        if len(ary.shape) < least:
-            raise ValueError(
-                f"{name} only works on arrays of {least} or more dimensions"
-            )
-        return split(ary, indices_or_sections, axis)
-
-    return along
-
-
-@implements(np.hsplit)
-def hsplit(ary: Array, indices_or_sections: Any) -> list[Array]:
-    if not ary.shape:
-        raise ValueError("hsplit only works on arrays of 1 or more dimensions")
-    return split(ary, indices_or_sections, 0 if len(ary.shape) == 1 else 1)
-
-
-vsplit = implements(np.vsplit)(_split_along("vsplit", 0, 2))
-dsplit = implements(np.dsplit)(_split_along("dsplit", 2, 3))
-
-
-@implements(np.unstack)
-def unstack(x: Array, /, *, axis: int = 0) -> tuple[Array, ...]:
-    if not x.shape:
-        raise ValueError("Input array must be at least 1-d.")
-    axis = axis_of(axis, len(x.shape))
-    parts = p.split(x, sizes=(1,) * x.shape[axis], axis=axis)
-    shape = (*x.shape[:axis], *x.shape[axis + 1 :])
-    return tuple([p.reshape(part, shape=shape) for part in parts])
+atleast_1d = implements(np.atleast_1d)(_each(at_least_1d))
+atleast_2d = implements(np.atleast_2d)(_each(at_least_2d))
+atleast_3d = implements(np.atleast_3d)(_each(at_least_3d))
 
 
 @implements(np.flip)
@@ -325,111 +257,79 @@ def fliplr(m: Array) -> Array:
 
 @implements(np.roll)
 def roll(a: Array, shift: Any, axis: Any = None) -> Array:
+    a = as_operand(a, shift)
     if axis is None:
         return reshape(roll(ravel(a), shift, 0), a.shape)
+    np.lib.array_utils.normalize_axis_tuple(axis, len(a.shape), allow_duplicate=True)
     shifts, axes = np.broadcast_arrays(shift, axis)
-    if shifts.ndim > 1:
+    if len(shifts.shape) > 1:
         raise ValueError("'shift' and 'axis' should be scalars or 1D sequences")
-    for i, s in zip(axes.ravel().tolist(), shifts.ravel().tolist(), strict=True):
+    shifts = ravel(as_operand(shifts))
+    for k, i in enumerate(np.ravel(axes).tolist()):
         i = axis_of(i, len(a.shape))
         n = a.shape[i]
-        if n and s % n:
-            first, last = p.split(a, sizes=(n - s % n, s % n), axis=i)
+        if not n:
+            continue
+        if isinstance(shifts, Tracer):
+            places = namespace(a).arange(n) - index(shifts, template=(k,))
+            a = take(a, np.remainder(places, n), i)
+        elif s := int(shifts[k]) % n:
+            first, last = p.split(a, sizes=(n - s, s), axis=i)
             a = p.concatenate(last, first, axis=i)
     return a
 
 
 @implements(np.repeat)
 def repeat(a: Array, repeats: Any, axis: int | None = None) -> Array:
+    if isinstance(repeats, Tracer):
+        repeats = repeats.concrete("np.repeat by a traced number of times")
+    a = as_operand(a)
     if axis is None:
         a, axis = ravel(a), 0
     axis = axis_of(axis, len(a.shape))
-    rows = np.repeat(np.arange(a.shape[axis]), np.asarray(repeats))
-    return take(a, namespace(a).asarray(rows), axis)
+    counts = np.asarray(repeats)
+    if counts.size != 1:
+        rows = np.repeat(np.arange(a.shape[axis]), repeats)
+        return take(a, namespace(a).asarray(rows), axis)
+    # NumPy's own errors for counts that are negative or no integers
+    count = np.repeat(np.empty(1), counts).shape[0]
+    lead, (n, *rest) = a.shape[:axis], a.shape[axis:]
+    spread = p.reshape(a, shape=(*lead, n, 1, *rest))
+    spread = p.broadcast_to(spread, shape=(*lead, n, count, *rest))
+    return p.reshape(spread, shape=(*lead, n * count, *rest))
 
 
 @implements(np.tile)
 def tile(A: Array, reps: Any) -> Array:
-    counts = _int_shape(reps)
+    counts = int_shape(reps)
     rank = max(len(counts), len(A.shape))
     counts = (1,) * (rank - len(counts)) + counts
     shape = (1,) * (rank - len(A.shape)) + A.shape
     spread = p.reshape(A, shape=tuple([n for s in shape for n in (1, s)]))
     full = tuple([n for c, s in zip(counts, shape, strict=True) for n in (c, s)])
+    if min(full, default=0) < 0:
+        raise ValueError(f"negative dimensions are not allowed: reps={reps}")
     out = tuple([c * s for c, s in zip(counts, shape, strict=True)])
     return p.reshape(p.broadcast_to(spread, shape=full), shape=out)
 
 
-@implements(np.pad)
-def pad(
-    array: Array, pad_width: Any, mode: str = "constant", constant_values: Any = 0
-) -> Array:
-    rank = len(array.shape)
-    widths = np.broadcast_to(np.asarray(pad_width), (rank, 2)).tolist()
-    if min([w for pair in widths for w in pair], default=0) < 0:
-        raise ValueError("index can't contain negative values")
-    if mode == "constant":
-        return _pad_constant(array, widths, constant_values)
-    if mode not in ("edge", "wrap", "reflect", "symmetric"):
-        # NumPy's own error for what it does not know
-        np.pad(np.empty(1), 0, mode=mode)  # type: ignore[call-overload]
-        raise UnsupportedArgumentError(
-            f"np.pad of a traced array does not take mode={mode!r}. Use constant, "
-            "edge, wrap, reflect or symmetric, or np.concatenate."
-        )
-    # every other mode copies entries: pad the positions, then take them
-    for axis, (before, after) in enumerate(widths):
-        if before or after:
-            positions = np.pad(np.arange(array.shape[axis]), (before, after), mode=mode)  # type: ignore[call-overload]
-            array = take(array, namespace(array).asarray(positions), axis)
-    return array
-
-
-def _pad_constant(array: Array, widths: list[list[int]], values: Any) -> Array:
-    zeros = p.pad(array, widths=tuple([tuple(w) for w in widths]))
-    if isinstance(values, (int, float, complex)) and values == 0:
-        return zeros
-    for axis, pair in enumerate(np.broadcast_to(values, (len(widths), 2)).tolist()):
-        n, (before, _) = array.shape[axis], widths[axis]
-        shape = [1] * len(widths)
-        shape[axis] = zeros.shape[axis]
-        place = namespace(array).arange(shape[axis]).reshape(shape)
-        zeros = select(place < before, convert(pair[0], dtype=array.dtype), zeros)
-        zeros = select(place >= before + n, convert(pair[1], dtype=array.dtype), zeros)
-    return zeros
-
-
-@implements(np.take)
-def take(
-    a: Array,
-    indices: Any,
-    axis: int | None = None,
-    out: Any = None,
-    mode: str = "raise",
-) -> Array:
-    refuse("np.take", out=out)
-    if axis is None:
-        a, axis = ravel(a), 0
-    axis = axis_of(axis, len(a.shape))
-    indices = indices if hasattr(indices, "dtype") else np.asarray(indices)
-    if mode != "raise":
-        n = a.shape[axis]
-        indices = indices % n if mode == "wrap" else np.clip(indices, 0, n - 1)
-    check_bounds(indices, a.shape[axis], axis)
-    if type(indices) is np.ndarray:
-        indices = namespace(a).asarray(indices)
-    out = gather(move_axis(a, axis, 0), indices)
-    rank = len(shape_of(indices))
-    order = (
-        *range(rank, rank + axis),
-        *range(rank),
-        *range(rank + axis, len(out.shape)),
-    )
-    return p.transpose(out, axes=order) if axis and rank else out
+@implements(np.resize)
+def resize(a: Array, new_shape: Any) -> Array:
+    new = int_shape(new_shape)
+    if min(new, default=0) < 0:
+        raise ValueError("all elements of `new_shape` must be non-negative")
+    flat, size = ravel(a), math.prod(new)
+    count = flat.shape[0]
+    if size == 0 or count == 0:
+        return namespace(a).zeros(new, a.dtype)
+    copies = tile(flat, -(-size // count))
+    return reshape(index(copies, template=(slice(0, size),)), new)
 
 
 def _triangle(mask: Any) -> Any:
     def triangle(m: Array, k: int = 0) -> Array:
+        if not m.shape:
+            raise TypeError("a triangle is taken of matrices, not of a 0-d array")
         x = m if len(m.shape) > 1 else np.broadcast_to(m, (m.shape[0],) * 2)
         rows = namespace(m).arange(x.shape[-2])[:, None]
         columns = namespace(m).arange(x.shape[-1])
@@ -477,6 +377,11 @@ def diag(v: Array, k: int = 0) -> Array:
     return select(rows == rows[:, None] + k, column, convert(0, dtype=v.dtype))
 
 
+@implements(np.diagflat)
+def diagflat(v: Array, k: int = 0) -> Array:
+    return diag(ravel(v), k)
+
+
 @implements(np.trace)
 def trace(
     a: Array, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None
@@ -484,42 +389,9 @@ def trace(
     return np.sum(diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
 
 
-def _filled(value: Any) -> Any:
-    def like(
-        a: Array,
-        dtype: Any = None,
-        order: Any = "K",
-        subok: bool = True,
-        shape: Any = None,
-        *,
-        device: Any = None,
-    ) -> Array:
-        new = a.shape if shape is None else _int_shape(shape)
-        return namespace(a).full(new, value, dtype or a.dtype)
-
-    return like
-
-
-zeros_like = implements(np.zeros_like, np.empty_like)(_filled(0))
-ones_like = implements(np.ones_like)(_filled(1))
-
-
-@implements(np.full_like)
-def full_like(
-    a: Array,
-    fill_value: Any,
-    dtype: Any = None,
-    order: Any = "K",
-    subok: bool = True,
-    shape: Any = None,
-    *,
-    device: Any = None,
-) -> Array:
-    new = shape_of(a) if shape is None else _int_shape(shape)
-    value = convert(as_operand(fill_value, a), dtype=np.dtype(dtype or dtype_of(a)))
-    if isinstance(value, np.generic):
-        return namespace(a).full(new, value, value.dtype)
-    return np.broadcast_to(value, new)
+@implements(np.linalg.trace)
+def matrix_trace(x: Array, /, *, offset: int = 0, dtype: Any = None) -> Array:
+    return trace(x, offset, -2, -1, dtype)
 
 
 @implements(np.shape)
@@ -540,3 +412,39 @@ def size(a: Array, axis: Any = None) -> int:
 @implements(np.copy)
 def copy(a: Array, order: str = "K", subok: bool = False) -> Array:
     return a
+
+
+@implements(np.lib.stride_tricks.sliding_window_view)
+def sliding_window_view(
+    x: Array,
+    window_shape: Any,
+    axis: Any = None,
+    *,
+    subok: bool = False,
+    writeable: bool = False,
+) -> Array:
+    refuse("np.lib.stride_tricks.sliding_window_view", writeable=writeable or None)
+    rank = len(x.shape)
+    window = int_shape(window_shape)
+    if min(window, default=0) < 0:
+        raise ValueError("`window_shape` cannot contain negative values")
+    axes = tuple(range(rank))
+    if axis is not None:
+        axes = np.lib.array_utils.normalize_axis_tuple(axis, rank, allow_duplicate=True)
+    if len(window) != len(axes):
+        raise ValueError(
+            f"sliding_window_view: a window_shape of {len(window)} sizes for "
+            f"{len(axes)} axes of an array of shape {x.shape}. Give a size for each "
+            "axis."
+        )
+    for i, n in zip(axes, window, strict=True):
+        if x.shape[i] < n:
+            raise ValueError(
+                "window shape cannot be larger than input array shape: a window of "
+                f"{n} entries along axis {i} of size {x.shape[i]}"
+            )
+        # one axis after another, as the same one may come again
+        x = move_axis(x, i, len(x.shape) - 1)
+        x = windows(x, window=(n,), stride=(1,), dilation=(1,))
+        x = move_axis(x, len(x.shape) - 2, i)
+    return x

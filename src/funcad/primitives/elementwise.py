@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from funcad.backends import backend_of, namespace
+from funcad.backends import namespace
 from funcad.core.program import Var
 from funcad.core.tracing import Array, Params, Primitive, bind, dtype_of, shape_of
 from funcad.primitives.families import one_at_a_time
@@ -331,27 +331,38 @@ log = elementwise("log", np.log, lambda ans, x: reciprocal(x))
 log2 = elementwise("log2", np.log2, lambda ans, x: reciprocal(x * _LN2))
 log10 = elementwise("log10", np.log10, lambda ans, x: reciprocal(x * _LN10))
 log1p = elementwise("log1p", np.log1p, lambda ans, x: reciprocal(1 + x))
+
+
+def _log_share(ans: Array, x: Array, y: Array, half: float) -> Array:
+    """x - ans, and its limit where that is the difference of two infinities."""
+    endless = isinf(ans)
+    share = select(endless & (x == ans), 0.0, x - ans)
+    return select(endless & (x == y), half, share)
+
+
 logaddexp = elementwise(
     "logaddexp",
     np.logaddexp,
-    lambda ans, x, y: exp(x - ans),
-    lambda ans, x, y: exp(y - ans),
+    lambda ans, x, y: exp(_log_share(ans, x, y, -_LN2)),
+    lambda ans, x, y: exp(_log_share(ans, y, x, -_LN2)),
 )
 logaddexp2 = elementwise(
     "logaddexp2",
     np.logaddexp2,
-    lambda ans, x, y: exp2(x - ans),
-    lambda ans, x, y: exp2(y - ans),
-)
-erf = elementwise(
-    "erf",
-    lambda x: backend_of(x).special.erf(x),
-    lambda ans, x: (2 / math.sqrt(math.pi)) * exp(-x * x),
+    lambda ans, x, y: exp2(_log_share(ans, x, y, -1.0)),
+    lambda ans, x, y: exp2(_log_share(ans, y, x, -1.0)),
 )
 
 # -------------------------------------------------------------------------- powers
 
 sqrt = elementwise("sqrt", np.sqrt, lambda ans, x: 0.5 / ans)
+length = elementwise(
+    # of what is the square root of a sum of squares: no slope at zero, not an endless
+    # one, is the middle of all that a norm has there
+    "length",
+    np.sqrt,
+    lambda ans, x: 0.5 / select(ans == 0, math.inf, ans),
+)
 square = elementwise("square", np.square, lambda ans, x: 2 * x)
 cbrt = elementwise("cbrt", np.cbrt, lambda ans, x: 1 / (3 * ans * ans))
 reciprocal = elementwise("reciprocal", np.reciprocal, lambda ans, x: -ans * ans)
@@ -377,8 +388,15 @@ def _power_exponent(ans: Array, x: Array, y: Array) -> Array:
 
 power = elementwise("power", np.power, _power_base, _power_exponent)
 float_power = elementwise("float_power", np.float_power, _power_base, _power_exponent)
+
+
+def _over(x: Array, size: Array) -> Array:
+    """x / size, a cosine, and zero where the size is: the middle of all directions."""
+    return x / select(size == 0, math.inf, size)
+
+
 hypot = elementwise(
-    "hypot", np.hypot, lambda ans, x, y: x / ans, lambda ans, x, y: y / ans
+    "hypot", np.hypot, lambda ans, x, y: _over(x, ans), lambda ans, x, y: _over(y, ans)
 )
 
 # ---------------------------------------------------- trigonometric and hyperbolic
@@ -389,16 +407,39 @@ tan = elementwise("tan", np.tan, lambda ans, x: 1 + ans * ans)
 arcsin = elementwise("arcsin", np.arcsin, lambda ans, x: 1 / sqrt(1 - x * x))
 arccos = elementwise("arccos", np.arccos, lambda ans, x: -1 / sqrt(1 - x * x))
 arctan = elementwise("arctan", np.arctan, lambda ans, x: 1 / (1 + x * x))
+
+
+def _angle_slope(x: Array, size: Array) -> Array:
+    """x / size^2 without the square, which overflows; zero at the origin."""
+    size = select(size == 0, math.inf, size)
+    return x / size / size
+
+
 arctan2 = elementwise(
     "arctan2",
     np.arctan2,
-    # hypot, since squares of small integers overflow
-    lambda ans, y, x: x / square(hypot(x, y)),
-    lambda ans, y, x: y / -square(hypot(x, y)),
+    lambda ans, y, x: _angle_slope(x, hypot(x, y)),
+    lambda ans, y, x: -_angle_slope(y, hypot(x, y)),
 )
 sinh = elementwise("sinh", np.sinh, lambda ans, x: cosh(x))
 cosh = elementwise("cosh", np.cosh, lambda ans, x: sinh(x))
 tanh = elementwise("tanh", np.tanh, lambda ans, x: 1 - ans * ans)
+
+
+def _sinc_slope(ans: Array, x: Array) -> Array:
+    """Of sin(u) / u with u = pi x: (cos(u) - ans) / u, its own series near zero."""
+    u = math.pi * x
+    near = absolute(u) < 1
+    square_of_u = u * u
+    series: Any = 0.0
+    for k in range(10, 0, -1):
+        coefficient = (-1) ** k * 2 * k / math.factorial(2 * k + 1)
+        series = series * square_of_u + coefficient
+    far = (cos(u) - ans) / select(near, 1.0, u)
+    return math.pi * select(near, series * u, far)
+
+
+sinc = elementwise("sinc", lambda x: namespace(x).sinc(x), _sinc_slope)
 arcsinh = elementwise("arcsinh", np.arcsinh, lambda ans, x: 1 / sqrt(x * x + 1))
 arccosh = elementwise(
     "arccosh", np.arccosh, lambda ans, x: 1 / (sqrt(x - 1) * sqrt(x + 1))
@@ -415,7 +456,7 @@ def _absolute_jvp(ans: Array, primals: Any, tangents: Any, params: Params) -> Ar
     if dtype_of(x).kind != "c":
         return bind(weighted_sum, (t, sign(x)), _like(ans))
     # d|x| = Re(conj(x) dx) / |x|, and zero at the origin
-    return real(t * conjugate(x / select(ans == 0, 1, ans)))
+    return real(t * conjugate(_over(x, ans)))
 
 
 absolute = elementwise("absolute", np.absolute, jvp=_absolute_jvp)
@@ -462,6 +503,29 @@ fmod = elementwise(
     "fmod", np.fmod, lambda ans, x, y: 1, lambda ans, x, y: -trunc(x / y)
 )
 floor_divide = elementwise("floor_divide", np.floor_divide)
+fraction = elementwise("fraction", lambda x: namespace(x).modf(x)[0], lambda ans, x: 1)
+
+# ------------------------------------------------------------------ mantissa, exponent
+
+
+def _ldexp_jvp(ans: Array, primals: Any, tangents: Any, params: Params) -> Array:
+    return ldexp(tangents[0], primals[1])
+
+
+ldexp = elementwise(
+    "ldexp",
+    np.ldexp,
+    jvp=_ldexp_jvp,
+    transpose=one_at_a_time(
+        "ldexp", [lambda ct, aval, x, n: sum_to(ldexp(ct, n), aval), None]
+    ),
+)
+exponent = elementwise("exponent", lambda x: namespace(x).frexp(x)[1])
+mantissa = elementwise(
+    "mantissa",
+    lambda x: namespace(x).frexp(x)[0],
+    jvp=lambda ans, primals, tangents, params: ldexp(*tangents, -exponent(*primals)),
+)
 
 # ------------------------------------------------------ piecewise constant, discrete
 
@@ -488,6 +552,7 @@ heaviside = elementwise(
     lambda ans, x, y: convert(x == 0, dtype=dtype_of(ans)),
 )
 nextafter = elementwise("nextafter", np.nextafter)
+spacing = elementwise("spacing", np.spacing)
 signbit = elementwise("signbit", np.signbit)
 isnan = elementwise("isnan", np.isnan)
 isinf = elementwise("isinf", np.isinf)
@@ -508,3 +573,6 @@ bitwise_xor = elementwise("bitwise_xor", np.bitwise_xor)
 invert = elementwise("invert", np.invert)
 left_shift = elementwise("left_shift", np.left_shift)
 right_shift = elementwise("right_shift", np.right_shift)
+gcd = elementwise("gcd", np.gcd)
+lcm = elementwise("lcm", np.lcm)
+bitwise_count = elementwise("bitwise_count", np.bitwise_count)

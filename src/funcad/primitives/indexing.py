@@ -191,13 +191,17 @@ owners = Primitive(
 
 def take_along(x: Array, indices: Array, axis: int) -> Array:
     """``np.take_along_axis`` for an index array of ``x``'s rank, axis non-negative."""
-    rank = len(x.shape)
+    return gather(x, *grid_along(indices, shape_of(indices), axis))
+
+
+def grid_along(indices: Array, shape: Shape, axis: int) -> tuple[Array, ...]:
+    """Index arrays that pick ``indices`` along one axis and all there is elsewhere."""
     grid = []
-    for i, n in enumerate(shape_of(indices)):
+    for i, n in enumerate(shape):
         if i == axis:
             grid.append(indices)
         else:
-            shape = (1,) * i + (n,) + (1,) * (rank - i - 1)
+            place = (1,) * i + (n,) + (1,) * (len(shape) - i - 1)
             # where the indices are; x may be a tangent, which has no place yet
-            grid.append(namespace(indices).arange(n).reshape(shape))
-    return gather(x, *grid)
+            grid.append(namespace(indices).arange(n).reshape(place))
+    return tuple(grid)

@@ -1,4 +1,4 @@
-"""Reductions over axes, and the running (cumulative) forms of the same functions.
+"""Reductions over axes, and their running (cumulative) and sliding forms.
 
 Axes in parameters are non-negative; reductions take a tuple of them.
 """
@@ -13,11 +13,13 @@ import numpy as np
 from funcad.backends import namespace
 from funcad.core.tracing import Array, Primitive, bind, shape_of
 from funcad.primitives.elementwise import select
-from funcad.primitives.families import Rule, linear, sum_of_jvps
-from funcad.primitives.indexing import take_along
+from funcad.primitives.families import Rule, linear, multilinear, sum_of_jvps
+from funcad.primitives.indexing import index, take_along
 from funcad.primitives.shape import (
     Shape,
     batch_first,
+    batches_to_front,
+    broadcast_to,
     concatenate,
     convert,
     move_axis,
@@ -27,6 +29,7 @@ from funcad.primitives.shape import (
     reshape,
     split,
     spread,
+    sum_to,
     transpose,
 )
 
@@ -73,6 +76,8 @@ def _extremum_jvp(t: Array, ans: Array, x: Array, axis: Shape, keepdims: bool) -
     """Where several entries attain the extremum, each gets an equal share."""
     chosen = convert(x == spread(ans, x.shape, axis, keepdims), dtype=x.dtype)
     count = reduce_sum(chosen, axis=axis, keepdims=keepdims)
+    # a NaN equals nothing, not even itself
+    count = select(count == 0, 1, count)
     return reduce_sum(t * chosen, axis=axis, keepdims=keepdims) / count
 
 
@@ -148,31 +153,12 @@ def _without_axis(shape: Shape, dtype: Any, axis: int) -> tuple[Shape, Any]:
     return (*shape[:axis], *shape[axis + 1 :]), np.dtype(np.intp)
 
 
-def _indices(shape: Shape, dtype: Any, axis: int) -> tuple[Shape, Any]:
-    return shape, np.dtype(np.intp)
-
-
 def _unchanged(shape: Shape, dtype: Any, axis: int) -> tuple[Shape, Any]:
     return shape, dtype
 
 
 argmax = positional("argmax", lambda x, axis: x.argmax(axis=axis), _without_axis)
 argmin = positional("argmin", lambda x, axis: x.argmin(axis=axis), _without_axis)
-
-
-def _argsort(x: Array, axis: int) -> Array:
-    if namespace(x) is np:
-        return np.argsort(x, axis=axis, kind="stable")
-    return x.argsort(axis=axis)
-
-
-argsort = positional("argsort", _argsort, _indices)
-sort = positional(
-    "sort",
-    lambda x, axis: namespace(x).sort(x, axis=axis),
-    _unchanged,
-    lambda t, ans, x, axis: take_along(t, argsort(x, axis=axis), axis),
-)
 
 
 # ------------------------------------------------------------------------ cumulative
@@ -251,3 +237,53 @@ cumprod = positional(
 )
 cummax = positional("cummax", _accumulate(np.maximum), _unchanged, _running_jvp)
 cummin = positional("cummin", _accumulate(np.minimum), _unchanged, _running_jvp)
+
+
+# --------------------------------------------------------------------------- sliding
+
+
+def _sliding_dot(a: Array, v: Array) -> Array:
+    xp = namespace(a, v)
+    if a.ndim == 1:
+        return xp.convolve(a, v[::-1], mode="valid")
+    shape = (*a.shape[:-1], a.shape[-1] - v.shape[-1] + 1)
+    out = xp.empty(shape, np.result_type(a.dtype, v.dtype))
+    for row in np.ndindex(shape[:-1]):
+        out[row] = _sliding_dot(a[row], v[row])
+    return out
+
+
+def _sliding_aval(a: Any, v: Any) -> tuple[Shape, Any]:
+    shape = (*a.shape[:-1], a.shape[-1] - v.shape[-1] + 1)
+    return shape, np.result_type(a.dtype, v.dtype)
+
+
+def _sliding_batch(values: Any, axes: Any) -> tuple[Array, int]:
+    (a, v), size = batches_to_front(values, axes)
+    if axes[0] is None:
+        a = broadcast_to(a, shape=(size, *shape_of(a)))
+    if axes[1] is None:
+        v = broadcast_to(v, shape=(size, *shape_of(v)))
+    return sliding_dot(a, v), 0
+
+
+def _sliding_transpose(ct: Array, a: Any, left: Array, v: Array) -> Array:
+    """Each entry of ``a`` met those of ``v`` in turn, the last one first."""
+    ends = v.shape[-1] - 1
+    widths = (*((0, 0),) * (len(ct.shape) - 1), (ends, ends))
+    backwards = index(v, template=(Ellipsis, slice(None, None, -1)))
+    return sum_to(sliding_dot(pad(ct, widths=widths), backwards), a)
+
+
+sliding_dot = multilinear(
+    "sliding_dot",
+    _sliding_dot,
+    _sliding_aval,
+    transposes=[
+        _sliding_transpose,
+        lambda ct, v, a, right: sum_to(sliding_dot(a, ct), v),
+    ],
+    batch=_sliding_batch,
+)
+"""Dot products of ``v`` with as many entries of ``a`` next to one another, along the
+last axis; the axes before it are the same for both."""

@@ -28,19 +28,19 @@ _new_equation = tuple.__new__
 class Linear(Tracer):
     """A variable of the linear program that is being recorded."""
 
-    __slots__ = ("var",)
+    __slots__ = ("variable",)
 
     def __init__(self, trace: Trace, var: Var) -> None:
         self._trace = trace
-        self.var = var
+        self.variable = var
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.var.shape
+        return self.variable.shape
 
     @property
     def dtype(self) -> Any:
-        return self.var.dtype
+        return self.variable.dtype
 
     @property
     def array_type(self) -> type:
@@ -78,7 +78,7 @@ class LinearTrace(Trace):
         if primitive.transpose is None:
             raise_missing(primitive, "transpose", "linear_transpose (or grad)")
         inputs = [
-            arg.var if type(arg) is Linear and arg._trace is self else arg
+            arg.variable if type(arg) is Linear and arg._trace is self else arg
             for arg in args
         ]
         abstract = primitive.abstract
@@ -102,10 +102,10 @@ class LinearTrace(Trace):
     def program(self, inputs: Iterable[Linear], outputs: Iterable[Any]) -> Program:
         """What was recorded; outputs that are not linear in the inputs are zeros."""
         return Program(
-            [x.var for x in inputs],
+            [x.variable for x in inputs],
             self.equations,
             [
-                x.var if type(x) is Linear and x._trace is self else None
+                x.variable if type(x) is Linear and x._trace is self else None
                 for x in outputs
             ],
         )

@@ -10,7 +10,7 @@ import numpy as np
 from funcad.backends import namespace
 from funcad.core import tree
 from funcad.core.errors import InputDtypeError, NonScalarOutputError
-from funcad.core.tracing import Array, aval_of, dtype_of, shape_of
+from funcad.core.tracing import PYTHON_SCALARS, Array, aval_of, dtype_of, shape_of
 from funcad.transforms.arguments import (
     check_leaves,
     check_tangents,
@@ -76,6 +76,11 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[An
             "vjp",
             "cotangent",
         )
+        # transposes ask for shapes, which Python's numbers have not
+        given = [
+            dtype_of(y).type(ct) if type(ct) in PYTHON_SCALARS else ct
+            for y, ct in zip(result.outputs, given, strict=True)
+        ]
         cts = transpose(result.program, given)
         return tree.unflatten(treedef, _explicit(leaves, cts))
 
@@ -334,7 +339,7 @@ def linear_transpose(f: Callable[..., Any], *primals: Any) -> Callable[..., Any]
         program = trace.program(inputs, outs)
     finally:
         trace.alive = False
-    avals = [x.var if isinstance(x, Linear) else x for x in outs]
+    avals = [x.variable if isinstance(x, Linear) else x for x in outs]
 
     def f_transpose(cotangents: Any) -> Any:
         given = matching_leaves(out_tree, cotangents, "linear_transpose", "cotangent")

@@ -77,19 +77,19 @@ class ShapeDtypeStruct:
 class Staged(Tracer):
     """A variable of the program that is being written."""
 
-    __slots__ = ("var",)
+    __slots__ = ("variable",)
 
     def __init__(self, trace: Trace, var: Var) -> None:
         self._trace = trace
-        self.var = var
+        self.variable = var
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.var.shape
+        return self.variable.shape
 
     @property
     def dtype(self) -> Any:
-        return self.var.dtype
+        return self.variable.dtype
 
     @property
     def array_type(self) -> type:
@@ -124,7 +124,7 @@ class StageTrace(Trace):
         for a in args:
             if isinstance(a, Tracer) and not a._trace.alive:
                 raise_escaped(primitive.name)
-            inputs.append(a.var if type(a) is Staged and a._trace is self else a)
+            inputs.append(a.variable if type(a) is Staged and a._trace is self else a)
         if primitive.abstract is None:
             avals = [(params["shape"], params["dtype"])]
         elif primitive.multiple:
@@ -231,7 +231,7 @@ def stage(f: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Program, Any]:
         outs, out_tree = tree.flatten(result)
         check_leaves(outs, out_tree, "make_program", "output")
         outputs = [
-            x.var if type(x) is Staged and x._trace is trace else x for x in outs
+            x.variable if type(x) is Staged and x._trace is trace else x for x in outs
         ]
     finally:
         trace.alive = False

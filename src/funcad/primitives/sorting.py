@@ -1,0 +1,85 @@
+"""Order: sorting along an axis, and the places of values in what is sorted.
+
+The derivative of what is sorted follows the permutation; where entries are equal, that
+is the one which leaves them in their order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from funcad.backends import namespace
+from funcad.core.tracing import Array, Primitive, bind, shape_of
+from funcad.primitives.indexing import take_along
+from funcad.primitives.reduction import positional
+from funcad.primitives.shape import Shape, batches_to_front, broadcast_to
+
+_INDEX = np.dtype(np.intp)
+
+
+def _indices(shape: Shape, dtype: Any, axis: int, **params: Any) -> tuple[Shape, Any]:
+    return shape, _INDEX
+
+
+def _unchanged(shape: Shape, dtype: Any, axis: int) -> tuple[Shape, Any]:
+    return shape, dtype
+
+
+def _argsort(x: Array, axis: int) -> Array:
+    if namespace(x) is np:
+        return np.argsort(x, axis=axis, kind="stable")
+    return x.argsort(axis=axis)
+
+
+argsort = positional("argsort", _argsort, _indices)
+sort = positional(
+    "sort",
+    lambda x, axis: namespace(x).sort(x, axis=axis),
+    _unchanged,
+    lambda t, ans, x, axis: take_along(t, argsort(x, axis=axis), axis),
+)
+argpartition = positional(
+    "argpartition",
+    lambda x, axis, kth: namespace(x).argpartition(x, kth, axis=axis),
+    _indices,
+)
+
+
+def _searchsorted(a: Array, v: Array, side: str) -> Array:
+    xp = namespace(a, v)
+    batch = shape_of(a)[:-1]
+    if not batch:
+        return xp.searchsorted(a, v, side=side)
+    out = xp.empty((*batch, *shape_of(v)[len(batch) :]), _INDEX)
+    for row in np.ndindex(batch):
+        out[row] = xp.searchsorted(a[row], v[row], side=side)
+    return out
+
+
+def _searchsorted_batch(values: Any, axes: Any, side: str) -> tuple[Array, int]:
+    (a, v), (a_axis, v_axis) = values, axes
+    lead = len(shape_of(a)) - (a_axis is not None) - 1
+    if a_axis is None and lead == 0:
+        # one sorted array for all examples
+        return bind(searchsorted, values, {"side": side}), v_axis
+    (a, v), size = batches_to_front(values, axes)
+    a, v = (
+        broadcast_to(x, shape=(size, *shape_of(x))) if axis is None else x
+        for x, axis in ((a, a_axis), (v, v_axis))
+    )
+    return searchsorted(a, v, side=side), 0
+
+
+searchsorted = Primitive(
+    "searchsorted",
+    _searchsorted,
+    lambda a, v, side: (shape_of(v), _INDEX),
+    batch=_searchsorted_batch,
+    family="order",
+)
+"""Where each of ``v`` belongs in ``a``, whose last axis is sorted.
+
+Axes of ``a`` before its last are batches, and the first axes of ``v`` too.
+"""
