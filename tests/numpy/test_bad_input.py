@@ -68,7 +68,7 @@ def outcome(run: Callable[[], Any]) -> tuple[Any, Exception | None]:
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
 def test_malformed_arguments_have_the_outcome_that_the_library_gives(row):
-    @for_all(spoilt_calls(row), generators(), share=0.2)
+    @for_all(spoilt_calls(row), generators(), share=0.15)
     def check(call, rng):
         values = [np.asarray(v) for v in call.draw(rng)]
 
@@ -78,6 +78,7 @@ def test_malformed_arguments_have_the_outcome_that_the_library_gives(row):
         wants, refused = outcome(lambda: apply(row.plain, values))
         if wants is not None and any(np.result_type(y).kind == "O" for y in wants):
             return
+        assume(not row.concrete or any(x.dtype.kind in "fc" for x in values))
         results, error = outcome(lambda: traced(row, apply, values))
         if error is None and all(x.dtype.kind not in "fc" for x in values):
             # a program, which is written down without values, cannot complain of them
@@ -110,7 +111,6 @@ def traced(row: Row, apply: Callable[..., Any], values: list[Any]) -> list[Any]:
         primals = [values[i] for i in free]
         zeros = [np.zeros_like(x) for x in primals]
         return funcad.jvp(of_some(free), primals, zeros)[0]
-    assume(not row.concrete)
     program = funcad.make_program(of_some(list(range(len(values)))))(*values)
     return program.evaluate(values)
 

@@ -15,24 +15,21 @@ Array API standard, version 2024.12, runs on them.
 from __future__ import annotations
 
 import functools as _functools
+import importlib as _importlib
 from typing import Any
 
 import numpy as _np
 
 from funcad.core.tracing import Tracer as _Tracer
 from funcad.numpy import elementwise as _elementwise  # noqa: F401
-from funcad.numpy import fft as fft
 from funcad.numpy import joining as _joining  # noqa: F401
-from funcad.numpy import linalg as linalg
 from funcad.numpy import operators as _operators  # noqa: F401
-from funcad.numpy import padding as _padding  # noqa: F401
-from funcad.numpy import statistics as _statistics  # noqa: F401
 from funcad.numpy.creation import array, asarray, full
 from funcad.numpy.dispatch import FUNCTIONS as _FUNCTIONS
+from funcad.numpy.dispatch import LATE as _LATE
 from funcad.numpy.dispatch import PRIMITIVES as _PRIMITIVES
 from funcad.numpy.dispatch import call_function as _call_function
 from funcad.numpy.indexing import at, put_along_axis
-from funcad.numpy.signals import kaiser
 
 __all__ = [
     "argsort",
@@ -46,7 +43,6 @@ __all__ = [
     "full",
     "full_like",
     "iinfo",
-    "kaiser",
     "pad",
     "put_along_axis",
     "repeat",
@@ -56,6 +52,13 @@ __all__ = [
 ]
 
 __array_api_version__ = "2024.12"
+
+# Imported when a function of theirs is first called on a tracer.
+_ON_DEMAND = [
+    f"funcad.numpy.{name}"
+    for name in ("statistics", "matrices", "signals", "padding", "fourier")
+]
+_LATE.extend(_ON_DEMAND)
 
 
 def _looking_further(name: str) -> Any:
@@ -158,19 +161,26 @@ def _dtype_of(x: Any) -> Any:
 
 
 def __getattr__(name: str) -> Any:
-    try:
-        value = getattr(_np, name)
-    except AttributeError:
-        raise AttributeError(
-            f"neither funcad.numpy nor numpy has an attribute {name!r}"
-        ) from None
+    if name in ("fft", "linalg"):
+        return _importlib.import_module(f"funcad.numpy.{name}")
+    if name == "kaiser":
+        value = _importlib.import_module("funcad.numpy.signals").kaiser
+    else:
+        try:
+            value = getattr(_np, name)
+        except AttributeError:
+            raise AttributeError(
+                f"neither funcad.numpy nor numpy has an attribute {name!r}"
+            ) from None
     # found at once the next time
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
+    for module in _ON_DEMAND:
+        _importlib.import_module(module)
     functions: list[Any] = [*_FUNCTIONS, *_PRIMITIVES]
     names = {str(f.__name__): f for f in functions}
     traced = [name for name, f in names.items() if getattr(_np, name, None) is f]
-    return sorted({*traced, *__all__})
+    return sorted({*traced, *__all__, "kaiser"})

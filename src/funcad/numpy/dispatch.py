@@ -34,7 +34,7 @@ METHODS: dict[tuple[Any, str], Function] = {}
 """``reduce`` and ``accumulate`` of ufuncs."""
 
 LATE: list[str] = []
-"""Modules with more of the tables, imported where a function is in none of them."""
+"""Modules with more of the tables, imported in turn until a function is found."""
 
 _accepted: dict[Any, frozenset[str]] = {}
 OPEN: set[Any] = set()
@@ -126,11 +126,15 @@ def call_function(
 
 
 def _imported_more() -> bool:
-    """Import the modules that wait in ``LATE``, and say whether there were any."""
-    waiting = bool(LATE)
-    while LATE:
-        importlib.import_module(LATE.pop())
-    return waiting
+    """Import the next module that waits in ``LATE``; false if there is none."""
+    if not LATE:
+        return False
+    module = LATE[0]
+    importlib.import_module(module)
+    # only now, so that another thread waits for it too
+    if LATE and LATE[0] == module:
+        LATE.pop(0)
+    return True
 
 
 def unsupported(name: str) -> UnsupportedFunctionError:

@@ -22,7 +22,9 @@ def rfftfreq(n: int, d: Any = 1.0, device: Any = None, *, dtype: Any = None) -> 
 
 
 def __getattr__(name: str) -> Any:
-    return getattr(_np.fft, name)
+    value = getattr(_np.fft, name)
+    globals()[name] = value  # found at once the next time
+    return value
 
 
 def __dir__() -> list[str]:

@@ -10,7 +10,9 @@ from funcad.numpy import matrices as _matrices  # noqa: F401
 
 
 def __getattr__(name: str) -> Any:
-    return getattr(_np.linalg, name)
+    value = getattr(_np.linalg, name)
+    globals()[name] = value  # found at once the next time
+    return value
 
 
 def __dir__() -> list[str]:
