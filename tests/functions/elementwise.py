@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
+from funcad.numpy.dispatch import METHODS
 from functions.table import of_one, of_several, row, some
 from samples import SAMPLES
 from samples.table import (
@@ -29,7 +30,7 @@ FLOATS = "fd"
 
 # ----------------------------------------------------------------------------- ufuncs
 
-METHODS = {"conjugate": "conjugate"}
+ARRAY_METHODS = {"conjugate": "conjugate"}
 for _name, _samples in SAMPLES.items():
     _ufunc = getattr(np, _name, None)
     if isinstance(_ufunc, np.ufunc) and _samples.domains:
@@ -37,7 +38,7 @@ for _name, _samples in SAMPLES.items():
             _name,
             entrywise_calls(_ufunc, *_samples.domains),
             smooth=_samples.smooth,
-            method=METHODS.get(_name, ""),
+            method=ARRAY_METHODS.get(_name, ""),
         )
 for _name in ("degrees", "radians"):
     row(_name, entrywise_calls(getattr(np, _name), REAL))
@@ -45,10 +46,8 @@ row("divmod", entrywise_calls(np.divmod, DIVIDEND, DIVISOR))
 row("modf", entrywise_calls(np.modf, LEFT))
 row("frexp", entrywise_calls(np.frexp, NONZERO))
 
-for _name in (
-    *("add", "subtract", "multiply", "divide", "maximum", "logaddexp", "arctan2"),
-    *("power", "hypot", "less", "logical_and", "bitwise_or", "floor_divide", "ldexp"),
-):
+OUTER = [ufunc.__name__ for ufunc, method in METHODS if method == "outer"]
+for _name in sorted({*OUTER} - {"divmod"}):
     row(
         f"{_name}.outer",
         entrywise_calls(getattr(np, _name), *SAMPLES[_name].domains),

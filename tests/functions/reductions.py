@@ -203,6 +203,17 @@ def _single(draw):
     return shape, some(draw, axis=axis, keepdims=st.booleans(), initial=[2])
 
 
+def _pieces(draw):
+    shape = draw(shapes(min_rank=1, sizes=(2, 3)))
+    axis = draw(st.integers(-len(shape), len(shape) - 1))
+    places = st.lists(st.integers(0, shape[axis] - 1), min_size=1, max_size=4)
+    return shape, {"indices": draw(places), "axis": axis}
+
+
+def in_order(f, x, indices, axis, **params):
+    return f(x, indices, axis, **params)
+
+
 for _name, _kinds, _domain in [
     *[(n, EVERY_DTYPE, REAL) for n in ("add", "multiply")],
     *[(n, "bilefd", DISTINCT) for n in ("maximum", "minimum", "fmax", "fmin")],
@@ -215,6 +226,7 @@ for _name, _kinds, _domain in [
     _known = {} if _kinds not in INTEGRAL and "logical" not in _name else {"smooth": ()}
     row(f"{_name}.reduce", of_one(_reduction, _kinds, _domain), **_known)
     row(f"{_name}.accumulate", of_one(along(or_none=False), _kinds, _domain), **_known)
+    row(f"{_name}.reduceat", of_one(_pieces, _kinds, _domain), apply=in_order, **_known)
 for _name, _kinds, _domain in [
     ("subtract", "ilfdFD", REAL),
     ("divide", "lfdFD", NONZERO),
@@ -230,19 +242,4 @@ for _name, _kinds, _domain in [
     row(f"{_name}.reduce", of_one(_single, _kinds, _domain), **_known)
     _axis = along(FILLED, or_none=False)
     row(f"{_name}.accumulate", of_one(_axis, _kinds, _domain), **_known)
-
-
-def _pieces(draw):
-    shape = draw(shapes(min_rank=1, sizes=(2, 3)))
-    axis = draw(st.integers(-len(shape), len(shape) - 1))
-    places = st.lists(st.integers(0, shape[axis] - 1), min_size=1, max_size=4)
-    return shape, {"indices": draw(places), "axis": axis}
-
-
-def in_order(f, x, indices, axis, **params):
-    return f(x, indices, axis, **params)
-
-
-for _name in ("add", "multiply", "maximum", "subtract", "logaddexp"):
-    _domain = DISTINCT if _name == "maximum" else REAL
-    row(f"{_name}.reduceat", of_one(_pieces, "lfd", _domain), apply=in_order)
+    row(f"{_name}.reduceat", of_one(_pieces, _kinds, _domain), apply=in_order, **_known)

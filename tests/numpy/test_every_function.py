@@ -107,7 +107,10 @@ def test_every_function_that_can_be_traced_has_a_row():
     with_rows = {row.plain for row in ROWS}
     # ufuncs that are primitives are in the table of samples
     functions = {f: f.__name__ for f in FUNCTIONS if f not in PRIMITIVES}
-    methods = {getattr(u, name): f"{u.__name__}.{name}" for u, name in METHODS}
+    # at, which writes into its operand, is refused
+    methods = {
+        getattr(u, name): f"{u.__name__}.{name}" for u, name in METHODS if name != "at"
+    }
     everything = functions | methods
     missing = sorted(name for f, name in everything.items() if f not in with_rows)
     assert not missing, f"no rows in tests/functions for {missing}"
@@ -154,7 +157,7 @@ def test_plain_arrays_give_what_the_library_gives(row):
     def check(call, rng):
         values = call.draw(rng)
         wants = applied(row, row.plain, call)(*values)
-        same(row, applied(row, row.ours, call)(*values), wants)
+        same(row, applied(row, row.ours, call)(*values), wants, values)
 
 
 @rows(lambda row: not row.concrete)

@@ -106,7 +106,7 @@ for _name in ("beta", "betaln"):
 def _multigammaln_calls(draw: Any, dtypes: str) -> Call:
     kind = draw(dtypes_of("bilefd", dtypes))
     operand = Operand(draw(shapes()), kind, ABOVE_TWO)
-    return Call((operand, Operand((), int, Domain((), (1, 2, 3)))), {})
+    return Call((operand,), {"d": draw(st.integers(1, 3))})
 
 
 SAMPLES["multigammaln"] = Samples(

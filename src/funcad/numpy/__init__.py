@@ -43,6 +43,7 @@ __all__ = [
     "full",
     "full_like",
     "iinfo",
+    "kaiser",
     "pad",
     "put_along_axis",
     "repeat",
@@ -183,4 +184,4 @@ def __dir__() -> list[str]:
     functions: list[Any] = [*_FUNCTIONS, *_PRIMITIVES]
     names = {str(f.__name__): f for f in functions}
     traced = [name for name, f in names.items() if getattr(_np, name, None) is f]
-    return sorted({*traced, *__all__, "kaiser"})
+    return sorted({*traced, *__all__})

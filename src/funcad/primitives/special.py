@@ -442,7 +442,12 @@ def _multigammaln_slope(ans: Array, a: Array, d: int) -> Array:
     return total
 
 
-multigammaln = special("multigammaln", _multigammaln_slope, None)
+multigammaln = special(
+    "multigammaln",
+    _multigammaln_slope,
+    impl=lambda a, d: library_function("multigammaln", a)(a, d),
+)
+multigammaln.abstract = lambda a, d: (shape_of(a), np.dtype(np.float64))
 
 _BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510)
 """B2, B4, ..., B16."""

@@ -778,7 +778,7 @@ def multigammaln(a: Any, d: int) -> Any:
         raise ValueError(
             f"scipy.special.multigammaln: d is a dimension, a positive integer; got {d}"
         )
-    return _p.multigammaln(a, int(d))
+    return _p.multigammaln(a, d=int(d))
 
 
 def factorial(n: Any, exact: bool = False) -> Any:
