@@ -292,8 +292,13 @@ _SPECIAL = (
     *("logsumexp", "ndtr", "ndtri", "poch", "polygamma", "pseudo_huber", "psi"),
     *("rel_entr", "sinc", "softmax", "xlog1py", "xlogy", "y0", "y1", "yn", "zeta"),
     *("betaincinv", "cosm1", "ellipj", "ellipk", "lpmv", "rgamma", "sph_harm"),
+    *("boxcox", "boxcox1p", "inv_boxcox", "inv_boxcox1p", "cosdg", "sindg", "tandg"),
+    *("cotdg", "gammasgn", "gammainccinv", "multigammaln", "cbrt", "radian"),
 )
-_LINALG = ("block_diag", "lu", "lu_factor", "lu_solve", "solve_triangular", "toeplitz")
+_LINALG = (
+    *("block_diag", "circulant", "hankel", "lu", "lu_factor", "lu_solve"),
+    *("solve_triangular", "toeplitz"),
+)
 
 
 class _Forwarding:

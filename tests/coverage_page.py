@@ -50,7 +50,8 @@ NOTHING_TO_TRANSFORM = {
             zeros""",
         "makes an array of what is no array": """
             asanyarray asarray_chkfinite asmatrix bmat from_dlpack frombuffer fromfile
-            fromfunction fromiter fromregex fromstring genfromtxt load loadtxt""",
+            fromfunction fromiter fromregex fromstring genfromtxt load loadtxt
+            require""",
         "writes, prints or formats": """
             array2string array_repr array_str base_repr binary_repr
             format_float_positional format_float_scientific get_printoptions info
@@ -66,6 +67,7 @@ NOTHING_TO_TRANSFORM = {
         "works on the bits of bytes": "packbits unpackbits",
         "writes into its argument, where `fnp.at(x)[i].set(v)` returns a new array": """
             copyto fill_diagonal place put putmask""",
+        "is another function under a deprecated name": "row_stack",
     },
     "numpy.fft": {"takes sizes and constants, and no array": "fftfreq rfftfreq"},
 }
@@ -168,7 +170,7 @@ def modes_of(row: Row) -> dict[str, bool | None]:
         "vjp": succeeds(lambda c: of_smooth(c, pullback), derivable),
         "vmap": succeeds(batched, arrays),
         "staged": succeeds(staged, arrays),
-        "CuPy": False if row.host_only else succeeds(elsewhere, arrays),
+        "CuPy": succeeds(elsewhere, arrays),
     }
 
 
@@ -188,17 +190,18 @@ def _lines() -> list[str]:
     rows: dict[str, list[Row]] = {}
     for row in ROWS:
         rows.setdefault(row.name, []).append(row)
+    # so that a function counts under each of its names
+    of_function = {group[0].plain: group for group in rows.values()}
     sections, summary = [], []
     for module_name, module in MODULES.items():
-        prefix = module_name.removeprefix("numpy").lstrip(".")
         names = public_functions(module)
         reasons = {
             name: reason
             for reason, group in NOTHING_TO_TRANSFORM.get(module_name, {}).items()
             for name in group.split()
         }
-        paths = {n: f"{prefix}.{n}".lstrip(".") for n in names}
-        traced = {n: rows[path] for n, path in paths.items() if path in rows}
+        functions = {n: getattr(module, n) for n in names}
+        traced = {n: of_function[f] for n, f in functions.items() if f in of_function}
         missing = [n for n in names if n not in traced and n not in reasons]
         idle = [n for n in names if n in reasons and n not in traced]
         summary.append(

@@ -32,6 +32,20 @@ def _full_like(draw, dtypes):
 row("full_like", _full_like, smooth=(1,))
 row("empty_like", of_one(lambda draw: ((0, *draw(shapes(max_rank=2))), {})), smooth=())
 
+
+def _as_array(draw):
+    return draw(shapes()), some(draw, dtype=[float, complex])
+
+
+for name in ("array", "asarray", "ascontiguousarray", "asfortranarray"):
+    row(name, of_one(_as_array), by_protocol=False)
+row(
+    "full",
+    of_one(lambda draw: ((), {"shape": draw(SHAPES)} | some(draw, dtype=[complex]))),
+    apply=lambda f, x, shape, **params: f(shape, x, **params),
+    by_protocol=False,
+)
+
 # ------------------------------------------------------------------------------- ranges
 
 

@@ -67,6 +67,23 @@ def _choose(draw, dtypes):
     return Call((Operand(chosen, draw(INTEGERS), domain), *options), params)
 
 
+@st.composite
+def _put_along_axis(draw, dtypes):
+    call = draw(_take_along_axis(dtypes))
+    x, i = call.operands
+    value = draw(st.sampled_from([i.shape, ()]))
+    return call._replace(operands=(x, i, Operand(value, x.dtype)))
+
+
+def putting(f, x, i, v, **params):
+    """NumPy writes into its operand; funcad returns what that would be."""
+    if f is not np.put_along_axis:
+        return f(x, i, v, inplace=False, **params)
+    x = x.copy()
+    f(x, i, v, **params)
+    return x
+
+
 def choosing(f, chosen, *choices, **params):
     return f(chosen, list(choices), **params)
 
@@ -74,6 +91,13 @@ def choosing(f, chosen, *choices, **params):
 row("take", _take, method="take")
 row("take_along_axis", _take_along_axis)
 row("take_along_axis", _take_along_all)
+row(
+    "put_along_axis",
+    _put_along_axis,
+    apply=putting,
+    smooth=(0, 2),
+    by_protocol=False,
+)
 row("choose", _choose, apply=choosing)
 
 

@@ -527,9 +527,9 @@ def _vectors(count: int, kinds: str = "lfdFD") -> Any:
 
 row("scipy.linalg.toeplitz", _vectors(1))
 row("scipy.linalg.toeplitz", _vectors(2))
-row("scipy.linalg.circulant", _vectors(1), host_only=True)
-row("scipy.linalg.hankel", _vectors(1), host_only=True)
-row("scipy.linalg.hankel", _vectors(2), host_only=True)
+row("scipy.linalg.circulant", _vectors(1))
+row("scipy.linalg.hankel", _vectors(1))
+row("scipy.linalg.hankel", _vectors(2))
 
 
 @st.composite

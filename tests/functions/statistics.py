@@ -255,6 +255,28 @@ def _weighted_histograms(draw, dtypes):
 row("histogram", _weighted_histograms, apply=histogram_of)
 
 
+@st.composite
+def _planes(draw, dtypes):
+    n = draw(st.sampled_from([2, 5]))
+    x = Operand((n,), np.dtype(np.float64), DISTINCT)
+    w = Operand((n,), draw(dtypes_of("d", dtypes)), POSITIVE)
+    bins = draw(st.sampled_from([3, [2, 3], [[-2.0, -0.7, 0.55, 3.1], 2]]))
+    density = {"range": [(-9, 9), (-9, 9)]} | some(draw, density=st.booleans())
+    return Call((x, x, w), {"bins": bins} | draw(st.sampled_from([{}, density])))
+
+
+def histogram2d_of(f, x, y, w, **params):
+    return f(x, y, weights=w, **params)
+
+
+def histogramdd_of(f, x, y, w, **params):
+    return f(np.stack([x, y], -1), weights=w, **params)
+
+
+row("histogram2d", _planes, apply=histogram2d_of, smooth=(2,))
+row("histogramdd", _planes, apply=histogramdd_of, smooth=(2,))
+
+
 def _edges(draw):
     return draw(shapes()), some(draw, bins=[1, 4], range=[(-1, 2)])
 

@@ -271,6 +271,12 @@ def _einsum_plan(
     path, _ = np.einsum_path(subscripts, *specimens, optimize=optimize)
     inputs, arrow, result = subscripts.partition("->")
     terms = inputs.split(",")
+    for term, shape in zip(terms, shapes, strict=True):
+        if len(shape) != len(term) and "..." not in term:  # a path may not care
+            raise ValueError(
+                f"einsum: the subscripts {term!r} name {len(term)} axes of an operand "
+                f"of shape {shape}."
+            )
     spare = [c for c in map(chr, range(0x3B1, 0x3B1 + 40)) if c not in subscripts]
     widths = [
         len(shape) - len(term.replace("...", "")) if "..." in term else 0

@@ -43,6 +43,13 @@ def axes_of(axis: Axis, rank: int) -> Shape:
     return np.lib.array_utils.normalize_axis_tuple(axis, rank)  # type: ignore[no-any-return]
 
 
+def ufunc_axes(axis: Axis, rank: int) -> Shape:
+    """Axes of what NumPy reduces by a ufunc, which takes 0 and -1 for no axes too."""
+    if rank == 0 and type(axis) is int and axis in (0, -1):
+        return ()
+    return axes_of(axis, rank)
+
+
 def axis_of(axis: int, rank: int) -> int:
     """One axis as a non-negative integer."""
     return np.lib.array_utils.normalize_axis_index(operator.index(axis), rank)  # type: ignore[no-any-return]
@@ -113,7 +120,8 @@ def sum(
 ) -> Array:
     refuse("np.sum", out=out)
     x = typed(masked(as_operand(a), where, 0), dtype)
-    total = reduce_sum(x, axis=axes_of(axis, len(x.shape)), keepdims=kept(keepdims))
+    axes = ufunc_axes(axis, len(x.shape))
+    total = reduce_sum(x, axis=axes, keepdims=kept(keepdims))
     return _with_initial(e.add, typed(total, dtype), initial)
 
 
@@ -129,7 +137,7 @@ def prod(
 ) -> Array:
     refuse("np.prod", out=out)
     x = typed(masked(as_operand(a), where, 1), dtype)
-    axes = axes_of(axis, len(x.shape))
+    axes = ufunc_axes(axis, len(x.shape))
     total = p.reduce_prod(x, axis=axes, keepdims=kept(keepdims))
     return _with_initial(e.multiply, typed(total, dtype), initial)
 
@@ -162,7 +170,7 @@ def _extremum(name: str, primitive: Any, combine: Any) -> Any:
                     "selection."
                 )
             a = select(mask, a, initial)
-        axes = axes_of(axis, len(a.shape))
+        axes = ufunc_axes(axis, len(a.shape))
         if 0 in [a.shape[i] for i in axes]:
             shape = p.reduced_shape(a.shape, axes, kept(keepdims))
             if given(initial):
@@ -316,7 +324,7 @@ def _logical(name: str, primitive: Any, neutral: bool) -> Any:
         where: Any = _NO,
     ) -> Array:
         refuse(f"np.{name}", out=out)
-        axes = axes_of(axis, len(a.shape))
+        axes = ufunc_axes(axis, len(a.shape))
         a = masked(a, where, neutral)
         return primitive(a, axis=axes, keepdims=kept(keepdims))
 
@@ -338,7 +346,7 @@ def _positions(name: str, primitive: Any) -> Any:
     ) -> Array:
         refuse(f"np.{name}", out=out)
         rank = len(a.shape)
-        if axis is None:
+        if axis is None or (not rank and axis in (0, -1)):
             best = position(reshape(a, shape=(math.prod(a.shape),)), 0)
             return reshape(best, shape=(1,) * rank) if kept(keepdims) else best
         axis = axis_of(axis, rank)
@@ -359,8 +367,8 @@ argmin = implements(np.argmin)(_positions("argmin", p.argmin))
 
 
 def flat_or_axis(a: Array, axis: int | None) -> tuple[Array, int]:
-    """An array and its axis; raveled, where no axis is given."""
-    if axis is None:
+    """An array and its axis; raveled, where no axis is given, or there is none."""
+    if axis is None or (not a.shape and axis in (0, -1)):
         return reshape(a, shape=(math.prod(a.shape),)), 0
     return a, axis_of(axis, len(a.shape))
 
@@ -474,7 +482,7 @@ def _by_halves(ufunc: Any, primitive: Primitive, takes: Any) -> Callable[..., An
                 "an empty selection."
             )
         a = masked(a, where, start)
-        axes = axes_of(axis, len(a.shape))
+        axes = ufunc_axes(axis, len(a.shape))
         shape = p.reduced_shape(a.shape, axes, keepdims)
         rest = [i for i in range(len(a.shape)) if i not in axes]
         count = size_of(a.shape, axes)
@@ -509,7 +517,7 @@ def _in_turn(ufunc: Any, primitive: Primitive) -> Callable[..., Any]:
         a: Array, axis: Axis, keepdims: bool, initial: Any, where: Any
     ) -> Array:
         refuse(f"np.{ufunc.__name__}.reduce", where=None if where is True else where)
-        axes = axes_of(axis, len(a.shape))
+        axes = ufunc_axes(axis, len(a.shape))
         if len(axes) > 1:
             raise ValueError(
                 f"reduction operation {ufunc.__name__!r} is not reorderable, so at "
@@ -594,7 +602,10 @@ def _reduceat(name: str, reduce: Callable[..., Any]) -> Callable[..., Any]:
         parts = []
         for i, j in zip(starts, [*starts[1:], n], strict=True):
             part = index(a, template=(*before, slice(i, j if j > i else i + 1)))
-            parts.append(reduce(part, axis, dtype))
+            total = reduce(part, axis, dtype)
+            if part.shape[axis] == 1:  # is copied, where hypot.reduce takes its size
+                total = convert(np.squeeze(part, axis), dtype=dtype_of(total))
+            parts.append(total)
         return np.stack(parts, axis)
 
     return reduceat

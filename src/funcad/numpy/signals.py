@@ -320,6 +320,10 @@ def kaiser(M: int, beta: Any) -> Array:
     >>> funcad.grad(lambda beta: fnp.kaiser(5, beta).sum())(2.0).round(6).item()
     -0.839529
     """
+    if np.ndim(beta):
+        raise ValueError(
+            f"kaiser: beta must be a number, and has shape {np.shape(beta)}."
+        )
     if M < 1:
         return namespace(beta).zeros(0)
     if M == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 import operator
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from funcad.backends import namespace
 from funcad.core.errors import UnsupportedArgumentError
 from funcad.core.tracing import PYTHON_SCALARS, Array, dtype_of, shape_of
 from funcad.numpy import reductions as r
-from funcad.numpy.dispatch import as_operand, implements, refuse
+from funcad.numpy.dispatch import as_operand, as_operands, implements, refuse
 from funcad.numpy.reductions import Axis, axes_of, given, kept, known_value, mask_of
 from funcad.primitives import elementwise as p
 from funcad.primitives.elementwise import floor, isnan, select
@@ -649,7 +650,16 @@ def _edges(a: Array, bins: Any, limits: Any) -> Array:
         for x, shift in ((first, -0.5), (last, 0.5))
     )
     steps = namespace(a).arange(count + 1)
-    return convert(first + steps * ((last - first) / count), dtype=dtype)
+    edges = select(steps == count, last, first + steps * ((last - first) / count))
+    return convert(edges, dtype=dtype)
+
+
+def _places(a: Array, edges: Array) -> tuple[Array, Array]:
+    """The bin of each entry, and whether it lies outside of all of them."""
+    last = edges[-1]
+    place = searchsorted(edges, a, side="right") - 1
+    place = select(a == last, shape_of(edges)[0] - 2, place)
+    return place, (place < 0) | (a > last) | isnan(a)
 
 
 @implements(np.histogram)
@@ -669,14 +679,78 @@ def histogram(
     a = np.ravel(a)
     edges = _edges(a, bins, range)
     count = shape_of(edges)[0] - 1
-    place = searchsorted(edges, a, side="right") - 1
-    place = select(a == edges[-1], count - 1, place)
-    # what lies outside is counted in one place more than there are bins
-    place = select((place < 0) | (a > edges[-1]) | isnan(a), count, place)
+    place, outside = _places(a, edges)
     units = namespace(a).ones(a.shape, _INDEX) if weights is None else weights
     if dtype_of(units).kind == "b":
         units = convert(units, dtype=_INDEX)
+    # what lies outside is counted in one place more than there are bins
+    place = select(outside, count, place)
     counts = scatter_sum(units, place, shape=(count + 1,))[:count]
     if density:
         counts = counts / np.diff(edges) / r.sum(counts)
     return counts, edges
+
+
+@implements(np.histogramdd)
+def histogramdd(
+    sample: Any,
+    bins: Any = 10,
+    range: Any = None,
+    density: bool | None = None,
+    weights: Any = None,
+) -> tuple[Array, tuple[Array, ...]]:
+    if isinstance(sample, (list, tuple)):  # of coordinates
+        sample = np.stack([_array(x, weights) for x in sample], -1)
+    elif len(shape_of(sample)) == 1:
+        sample = reshape(sample, shape=(*sample.shape, 1))
+    rows, dims = shape_of(sample)
+    if not hasattr(bins, "__len__"):  # as many for each
+        bins = (bins,) * dims
+    limits = (None,) * dims if range is None else range
+    if len(bins) != dims:
+        raise ValueError(
+            "The dimension of bins must be equal to the dimension of the sample x."
+        )
+    if len(limits) != dims:
+        raise ValueError("range argument must have one entry per dimension")
+    flat: Any = 0
+    out: Any = False
+    edges = []
+    for x, n, limit in zip(np.unstack(sample, axis=1), bins, limits, strict=True):
+        edges.append(_edges(x, n, limit))
+        place, outside = _places(x, edges[-1])
+        flat = flat * (shape_of(edges[-1])[0] - 1) + place
+        out = out | outside
+    sizes = tuple([shape_of(e)[0] - 1 for e in edges])
+    total = math.prod(sizes)
+    if weights is None:
+        weights = namespace(sample).ones(rows)
+    weights = convert(np.ravel(as_operand(weights, sample)), dtype=np.dtype(np.float64))
+    counts = scatter_sum(weights, select(out, total, flat), shape=(total + 1,))
+    counts = reshape(counts[:total], shape=sizes)
+    if density:
+        volume: Any = 1.0
+        for i, e in enumerate(edges):
+            volume = volume * np.expand_dims(
+                np.diff(e), tuple(j for j in builtins.range(dims) if j != i)
+            )
+        counts = counts / volume / r.sum(counts)
+    return counts, tuple(edges)
+
+
+@implements(np.histogram2d)
+def histogram2d(
+    x: Array,
+    y: Array,
+    bins: Any = 10,
+    range: Any = None,
+    density: bool | None = None,
+    weights: Any = None,
+) -> tuple[Array, Array, Array]:
+    x, y = as_operands(x, y)
+    if shape_of(x)[:1] != shape_of(y)[:1]:
+        raise ValueError("x and y must have the same length.")
+    if hasattr(bins, "__len__") and len(bins) not in (1, 2):
+        bins = [bins, bins]
+    counts, (first, second) = histogramdd([x, y], bins, range, density, weights)
+    return counts, first, second
