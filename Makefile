@@ -12,9 +12,10 @@ OUT ?= demo-output
 help:
 	@echo "make demo   train a character transformer and write $(OUT)/ (two minutes)"
 	@echo "make test   run the tests and the docstrings' examples"
-	@echo "make coverage  write docs/coverage.md, the table of what can be transformed"
 	@echo "make lint   check style, format and types"
 	@echo "make bench  time funcad beside autograd, PyTorch and JAX"
+	@echo "make coverage"
+	@echo "            write docs/coverage.md, the table of what can be transformed"
 	@echo "make array-api-tests SUITE=path"
 	@echo "            run the conformance suite, a checkout of which is at path"
 	@echo "make clean  remove the environments, caches and the demo's output"
@@ -41,6 +42,8 @@ lint: .venv/lint/stamp
 
 bench: .venv/bench/stamp
 	.venv/bench/bin/python bench/import_time.py --out bench/results/import_time.md
+	.venv/bench/bin/python bench/namespace.py --out bench/results/namespace.md
+	.venv/bench/bin/python bench/linalg.py --out bench/results/linalg.md
 	.venv/bench/bin/python bench/eager.py --out bench/results/eager.md $(ARGS)
 
 # The suite is a checkout of data-apis/array-api-tests with its submodule array-api;

@@ -17,7 +17,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 import funcad
-from differences import assert_same
+from agreement import same
 from funcad import tree
 from funcad.numpy.dispatch import FUNCTIONS, PRIMITIVES
 from functions import ROWS
@@ -30,6 +30,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning"),
 ]
+
+
+UNDEFINED = {"empty_like"}
+"""Functions whose results may hold anything."""
 
 
 @st.composite
@@ -87,8 +91,8 @@ def test_malformed_arguments_have_the_outcome_that_the_library_gives(row):
             _, refused = outcome(lambda: apply(row.plain, zeros))
         if refused is None:
             assert error is None, f"{error!r} where the library gives {wants}"
-            for got, want in zip(results, wants, strict=True):
-                assert_same(got, np.asarray(want)[()], rtol=1e-9)
+            if row.name not in UNDEFINED:
+                same(row, results, wants, values)
         else:
             assert error is not None, f"{results} where the library raises {refused!r}"
             assert isinstance(error, _meant(refused)), (

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import assume
 
 import funcad
-from differences import assert_same
+from agreement import same
 from funcad import tree
 from funcad.backends import backend_of
 from funcad.core.errors import ConcretizationError, UnsupportedFunctionError
@@ -90,17 +90,6 @@ def smooth_calls(row: Row) -> Any:
 
 def has_derivative(row: Row) -> bool:
     return not (isinstance(row.smooth, tuple) and not row.smooth)
-
-
-def same(row: Row, outs: Any, wants: Any, operands: Any = ()) -> None:
-    """Shapes, dtypes and values are those of the plain call."""
-    assert len(outs) == len(wants)
-    for out, want in zip(outs, wants, strict=True):
-        # a result is as good as the least precise operand that it comes from
-        kinds = [dtype_of(x) for x in (want, *operands)]
-        eps = [float(np.finfo(k).eps) for k in kinds if k.kind in "fc"]
-        rough = max(eps, default=0) > 1e-10
-        assert_same(host(out), host(want), 100 * max(eps) if rough else row.tolerance)
 
 
 def test_every_function_that_can_be_traced_has_a_row():

@@ -551,6 +551,8 @@ def _accumulate(running: Callable[..., Any], name: str) -> Callable[..., Any]:
     ) -> Array:
         refuse(f"np.{name}.accumulate", out=out and out[0])
         a = typed(as_operand(a), dtype)
+        if not a.shape:
+            raise TypeError("cannot accumulate on a scalar")
         ans = running(a, axis=axis_of(axis, len(a.shape)))
         return typed(ans, dtype) if name in ("add", "multiply") else ans
 
@@ -591,6 +593,8 @@ def _reduceat(name: str, reduce: Callable[..., Any]) -> Callable[..., Any]:
         a: Array, indices: Any, axis: int = 0, dtype: Any = None, out: Any = None
     ) -> Array:
         refuse(f"np.{name}.reduceat", out=out and out[0])
+        if not a.shape:
+            raise TypeError("cannot reduceat on a scalar")
         axis = axis_of(axis, len(a.shape))
         n = a.shape[axis]
         starts = value_of(indices, f"np.{name}.reduceat: the use of the indices")
