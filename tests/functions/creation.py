@@ -113,13 +113,7 @@ def _triangle(draw):
     return draw(shapes(min_rank=2, max_rank=2)), some(draw, k=st.integers(-3, 3))
 
 
-def _vander(draw):
-    shape = draw(shapes(min_rank=1, max_rank=1))
-    return shape, some(draw, N=COUNTS, increasing=st.booleans())
-
-
 row("meshgrid", _meshgrid)
 row("tril_indices_from", of_one(_triangle), smooth=())
 row("triu_indices_from", of_one(_triangle), smooth=())
 row("diag_indices_from", of_one(_square), smooth=())
-row("vander", of_one(_vander), tolerance=1e-11)

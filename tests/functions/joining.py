@@ -280,12 +280,16 @@ for _mode, _known in {
     "wrap": {},
     "mean": {"stat_length": LENGTHS},
     "median": {"stat_length": LENGTHS},
-    "reflect": {"reflect_type": ["even", "odd"]},
-    "symmetric": {"reflect_type": ["even", "odd"]},
 }.items():
     row("pad", of_one(_pad(_mode, **_known), kinds="bilefdFD"))
-# a ramp that meets zero is a difference, of which half precision leaves nothing
-row("pad", of_one(_pad("linear_ramp", end_values=NUMBERS), kinds="bilfdFD"))
+# ramps that meet zero and odd reflections are differences, of which half precision
+# leaves nothing
+for _mode, _known in {
+    "reflect": {"reflect_type": ["even", "odd"]},
+    "symmetric": {"reflect_type": ["even", "odd"]},
+    "linear_ramp": {"end_values": NUMBERS},
+}.items():
+    row("pad", of_one(_pad(_mode, **_known), kinds="bilfdFD"))
 for _mode in ("maximum", "minimum"):
     row(
         "pad",

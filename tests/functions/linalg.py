@@ -267,6 +267,25 @@ def _vector_norm(draw: Any) -> Any:
 row("linalg.vector_norm", of_one(_vector_norm, KINDS, NONZERO))
 row("linalg.cond", rectangular(sizes=FULL, p=(None, 2, -2)), tolerance=1e-11)
 row("linalg.cond", square(Matrices(), sizes=FULL, p=("fro", 1, -1, np.inf, "nuc", -2)))
+
+
+class Singular(NamedTuple):
+    """Matrices, the first of which has a row of zeros."""
+
+    def draw(self, rng: Any, shape: Any, dtype: Any) -> Any:
+        x = Matrices().draw(rng, shape, dtype)
+        x.reshape(-1, *shape[-2:])[0, 0] = 0
+        return x
+
+
+def _singular(draw: Any) -> Any:
+    n = draw(FULL)
+    order = st.sampled_from(("fro", 1, -1, np.inf, -np.inf))
+    return (*draw(FULL_LEADS), n, n), {"p": draw(order)}
+
+
+# of integers, as at such floats jvp has nothing finite to return
+row("linalg.cond", of_one(_singular, "bil", Singular()), smooth=())
 row("linalg.matrix_rank", rectangular(tol=(0.5,)), smooth=())
 row("linalg.matrix_rank", rectangular(domain=Dominant(), rtol=(1e-3,)), smooth=())
 row("linalg.matrix_rank", square(Hermitian(), hermitian=(True,)), smooth=())
@@ -349,7 +368,16 @@ row("cross", _cross_axes)
 # ------------------------------------------------------------------------------- SciPy
 # What CuPy lacks is refused there; SciPy itself takes stacks, as funcad does.
 
-row("scipy.linalg.solve", systems(False, None, FLOATS, transposed=(False,)))
+
+def _of_many_numbers(calls: Any) -> Any:
+    """Without matrices of one number, which SciPy does not divide stacks by."""
+    return lambda dtypes: calls(dtypes).filter(lambda c: c.operands[0].shape[-1] != 1)
+
+
+row(
+    "scipy.linalg.solve",
+    _of_many_numbers(systems(False, None, FLOATS, transposed=(False,))),
+)
 row("scipy.linalg.solve", single(systems(True, None, REALS, transposed=(True,))))
 row(
     "scipy.linalg.solve",
@@ -380,6 +408,8 @@ for _vector in (True, False):
 row(
     "scipy.linalg.norm",
     single(rectangular(REALS, sizes=FULL, ord=("fro", 1, np.inf, 2, "nuc"))),
+    # SciPy returns some as Python's numbers, which take on any precision
+    apply=lambda f, a, **params: f(a, **params) * a.dtype.type(1),
 )
 for _vector in (True, False):
     row(

@@ -210,11 +210,11 @@ row("poly", of_one(lambda draw: ((draw(st.integers(1, 4)),), {}), "ilfdD"))
 
 def _vander(draw):
     return (draw(st.integers(0, 3)),), some(
-        draw, N=st.integers(0, 4), increasing=st.booleans()
+        draw, N=st.integers(0, 5), increasing=st.booleans()
     )
 
 
-row("vander", of_one(_vander, "?bilfdFD"))
+row("vander", of_one(_vander), tolerance=1e-11)
 
 
 @st.composite

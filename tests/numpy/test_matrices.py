@@ -323,12 +323,22 @@ def test_orthonormal_factors_of_dependent_columns_have_no_derivative(a):
         funcad.grad(lambda a: np.sum(np.linalg.qr(a)[0]))(a)
 
 
-def test_condition_of_a_singular_matrix_is_infinite_and_has_no_derivative():
+@pytest.mark.parametrize("p", [None, 1, -1, np.inf, "fro"])
+def test_condition_of_a_singular_matrix_is_infinite_and_has_no_derivative(p):
     a = np.diag([1.0, 0.0])
-    value, _ = funcad.vjp(np.linalg.cond, a)
+
+    def cond(a):
+        return np.linalg.cond(a, p)
+
+    value, _ = funcad.vjp(cond, a)
     assert value == np.inf
     with pytest.raises(DegenerateError):
-        funcad.grad(np.linalg.cond)(a)
+        funcad.grad(cond)(a)
+    stack = np.stack([a, matrix(2), np.zeros((2, 2))])
+    close(funcad.vmap(cond)(stack), cond(stack))
+
+
+def test_derivative_of_a_condition_number_is_right():
     close(funcad.grad(np.linalg.cond)(np.diag([4.0, 2.0])), np.diag([0.5, -1.0]))
 
 

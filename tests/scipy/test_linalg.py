@@ -50,6 +50,22 @@ def test_plain_arrays_are_left_to_scipy_with_all_of_its_arguments():
     assert sorted(pivots) == [0, 1, 2]
 
 
+@pytest.mark.parametrize("shapes", [((2, 4, 3), (4,)), ((4, 3), (5, 4, 2))])
+def test_least_squares_of_stacks_are_scipys(shapes):
+    rng = np.random.default_rng(0)
+    a, b = (rng.normal(size=shape) for shape in shapes)
+    for got, want in zip(
+        funcad.vjp(linalg.lstsq, a, b)[0], scipy.linalg.lstsq(a, b), strict=True
+    ):
+        close(got, want)
+
+
+def test_matrix_that_is_not_positive_definite_is_refused_where_it_was_said_to_be():
+    b = np.ones(3)
+    with pytest.raises(np.linalg.LinAlgError):
+        along(lambda a: linalg.solve(a, b, assume_a="pos"), np.eye(3))(-np.eye(3))
+
+
 def test_arguments_that_say_how_to_compute_are_taken_and_others_refused():
     a = positive()
     got = along(lambda a: linalg.inv(a, check_finite=False, overwrite_a=True), a)(a)

@@ -8,7 +8,8 @@ from typing import Any
 
 from funcad.core.errors import ArgumentError
 from funcad.core.tracing import Array, shape_of
-from funcad.primitives import windows as p
+from funcad.primitives import convolution as p
+from funcad.primitives.windows import extent, windows_along
 
 Sizes = int | Sequence[int]
 Padding = str | int | Sequence[int | Sequence[int]]
@@ -181,7 +182,7 @@ def conv_transpose(
         for what, value in (("stride", stride), ("dilation", dilation))
     )
     extra = _for_each(name, "output_padding", output_padding, len(size), 0)
-    extents = [p.extent(w, d) for w, d in zip(window, dilations, strict=True)]
+    extents = [extent(w, d) for w, d in zip(window, dilations, strict=True)]
     if padding == "same":
         if any(extra):
             raise ArgumentError(
@@ -241,13 +242,13 @@ def window_geometry(
     """
     steps = _for_each(name, "stride", stride, len(size), 1)
     dilations = _for_each(name, "dilation", dilation, len(size), 1)
-    extents = [p.extent(w, d) for w, d in zip(window, dilations, strict=True)]
+    extents = [extent(w, d) for w, d in zip(window, dilations, strict=True)]
     if padding == "same":
         pads = _same(size, extents, steps)
     else:
         pads = _pairs(name, padding, len(size))
     count = tuple(
-        p.windows_along(n, w, s, d, pair)
+        windows_along(n, w, s, d, pair)
         for n, w, s, d, pair in zip(size, window, steps, dilations, pads, strict=True)
     )
     if min(window) < 1 or min(count) < 1:
@@ -299,8 +300,8 @@ def _pairs(name: str, padding: Padding, rank: int) -> Pairs:
 def _same(size: Sequence[int], extents: Sequence[int], steps: Sequence[int]) -> Pairs:
     """Padding that gives ceil(size / stride) windows, an odd entry at the end."""
     pairs = []
-    for n, extent, s in zip(size, extents, steps, strict=True):
-        total = max((-(-n // s) - 1) * s + extent - n, 0)
+    for n, reach, s in zip(size, extents, steps, strict=True):
+        total = max((-(-n // s) - 1) * s + reach - n, 0)
         pairs.append((total // 2, total - total // 2))
     return tuple(pairs)
 

@@ -68,6 +68,12 @@ def _looking_further(name: str) -> Any:
 
     @_functools.wraps(function)
     def looking_further(*args: Any, **kwargs: Any) -> Any:
+        for x in args:
+            if type(x) not in _PLAIN:
+                break
+        else:
+            if not kwargs:
+                return function(*args)
         tracer = _tracer_among((*args, *kwargs.values()))
         if tracer is None:
             return function(*args, **kwargs)
@@ -75,6 +81,10 @@ def _looking_further(name: str) -> Any:
 
     looking_further.__doc__ = f"``numpy.{name}``, any argument of which may be traced."
     return looking_further
+
+
+_PLAIN = frozenset((_np.ndarray, int, float, type(None), str))
+"""Types of the commonest arguments, in which there is no tracer."""
 
 
 def _tracer_among(values: Any) -> _Tracer | None:

@@ -24,7 +24,7 @@ from funcad.primitives.elementwise import (
     power,
     remainder,
 )
-from funcad.primitives.shape import convert, move_axis, reshape
+from funcad.primitives.shape import convert, move_axis
 
 _PLAIN = (np.ndarray, np.generic, *PYTHON_SCALARS)
 
@@ -463,18 +463,6 @@ def _integers(x: Array, what: str) -> Array:
     if dtype_of(x).kind not in "iu":
         raise TypeError(f"only int indices permitted: {what} is of {dtype_of(x)}")
     return convert(x, dtype=np.dtype(np.intp))
-
-
-@implements(np.vander)
-def vander(x: Array, N: int | None = None, increasing: bool = False) -> Array:
-    if len(x.shape) != 1:
-        raise ValueError("x must be a one-dimensional array or sequence.")
-    (n,) = x.shape
-    columns = n if N is None else operator.index(N)
-    dtype = np.promote_types(x.dtype, int)
-    powers = namespace(x).arange(columns)
-    out = power(convert(reshape(x, shape=(n, 1)), dtype=dtype), powers)
-    return out if increasing else np.flip(out, 1)
 
 
 @implements(np.can_cast)

@@ -242,7 +242,7 @@ def take(
     refuse("np.take", out=out)
     listed = not hasattr(indices, "dtype")
     a, indices = as_operands(a, indices)
-    if axis is None:
+    if axis is None or not shape_of(a) and axis in (0, -1):
         a, axis = np.ravel(a), 0
     rank = len(shape_of(a))
     axis = axis_of(axis, rank)
@@ -298,9 +298,9 @@ def choose(a: Array, choices: Any, out: Any = None, mode: str = "raise") -> Arra
         raise TypeError(f"np.choose takes integers to choose by, not {dtype_of(a)}")
     a = within(convert(a, dtype=np.dtype(np.intp)), n, mode)
     known = not isinstance(a, Tracer) and namespace(a) is np
-    if known and np.size(a) and (np.min(a) < 0 or np.max(a) >= n):
-        raise ValueError("invalid entry in choice array")
     shape = np.broadcast_shapes(shape_of(a), options.shape[1:])
+    if known and 0 not in shape and (np.min(a) < 0 or np.max(a) >= n):
+        raise ValueError("invalid entry in choice array")
     options = np.broadcast_to(
         reshape(
             options,

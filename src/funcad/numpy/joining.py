@@ -289,6 +289,8 @@ def trim_zeros(filt: Array, trim: str = "fb", axis: Any = None) -> Array:
     sides = trim.lower()
     if sides not in ("f", "b", "fb", "bf"):
         raise ValueError(f"unexpected character(s) in `trim`: {trim!r}")
+    if not filt.shape:
+        return filt
     # zeros are looked for in the values, and the size of the result follows
     places = filt.concrete("np.trim_zeros").nonzero()
     template = [slice(None)] * len(filt.shape)
@@ -326,7 +328,8 @@ def apply_along_axis(
 @implements(np.apply_over_axes)
 def apply_over_axes(func: Any, a: Array, axes: Any) -> Array:
     rank = len(a.shape)
-    for axis in axes_of(axes, rank):
+    for axis in axes if np.ndim(axes) else (axes,):
+        axis = axis + rank if axis < 0 else axis
         reduced = func(a, axis)
         if len(reduced.shape) != rank:
             reduced = np.expand_dims(reduced, axis)

@@ -143,6 +143,8 @@ def tensorinv(a: Array, ind: int = 2) -> Array:
     if ind <= 0:
         raise ValueError("Invalid ind argument.")
     shape = a.shape
+    if not shape:
+        raise TypeError("tensorinv: a number was given; pass an array of dimensions")
     columns = math.prod(shape[ind:])
     rows = math.prod(shape[:ind])
     out = inv(reshape(a, shape=(columns, rows) if rows == columns else (rows, columns)))
@@ -158,6 +160,7 @@ def pinv(
     rtol: Any = np._NoValue,  # type: ignore[attr-defined]
 ) -> Array:
     a = matrices("pinv", a, rcond)
+    hermitian = hermitian and 0 not in a.shape[-2:]
     if hermitian:
         a = square("pinv", a)
     if rcond is None:
@@ -212,27 +215,37 @@ def lstsq(a: Array, b: Array, rcond: Any = None) -> tuple[Array, ...]:
         raise np.linalg.LinAlgError(
             f"lstsq: shapes {a.shape} and {b.shape} do not fit: Incompatible dimensions"
         )
-    a, b = operand_of("lstsq", a), operand_of("lstsq", b)
-    dtype = np.result_type(dtype_of(a), dtype_of(b))
-    a, b = (x if dtype_of(x) == dtype else convert(x, dtype=dtype) for x in (a, b))
     if rcond is None:
         rcond = max(n, m) * float(np.finfo(np.float64).eps)
+    x, residuals, rank, s = least_squares(
+        operand_of("lstsq", a), operand_of("lstsq", b), rcond
+    )
+    if vector:
+        x = reshape(x, shape=(n,))
+    return x, residuals, rank, s
+
+
+def least_squares(a: Array, b: Array, rcond: float) -> tuple[Array, ...]:
+    """Least-squares solutions of stacks of systems, as ``lstsq`` returns them."""
+    dtype = np.result_type(dtype_of(a), dtype_of(b))
+    a, b = (x if dtype_of(x) == dtype else convert(x, dtype=dtype) for x in (a, b))
+    m, n = a.shape[-2:]
     factors = _singular_factors(a)
     s = f.singular_values(a, *factors)
     x = p.matmul(p.pinv(a, *factors, rcond, hermitian=False), b)
     held = factors[1]
+    last = (len(held.shape) - 1,)
     rank = reduce_sum(
-        held > rcond * p.largest(held) if held.shape[0] else held > 0,
-        axis=(0,),
+        held > rcond * p.largest(held) if held.shape[-1] else held > 0,
+        axis=last,
         keepdims=False,
     )
     if m > n and _has_full_rank(rank, n):
         error = absolute(b - p.matmul(a, x))
-        residuals = reduce_sum(error * error, axis=(0,), keepdims=False)
+        axis = (len(error.shape) - 2,)
+        residuals = reduce_sum(error * error, axis=axis, keepdims=False)
     else:
-        residuals = p.beside(s, np.zeros(0, dtype_of(s)))
-    if vector:
-        x = reshape(x, shape=(n,))
+        residuals = p.beside(s, np.zeros((*x.shape[:-2], 0), dtype_of(s)))
     return x, residuals, convert(rank, dtype=np.dtype(np.int32)), s
 
 
@@ -242,7 +255,7 @@ def _has_full_rank(rank: Array, n: int) -> bool:
         value = rank.concrete("the rank") if isinstance(rank, Tracer) else rank
     except ConcretizationError:
         return True
-    return bool(value == n)
+    return bool((value == n).all())
 
 
 # -------------------------------------------------------------------------- products
@@ -654,7 +667,12 @@ def cond(x: Array, p: Any = None) -> Array:
         out = _ratio(least, greatest, max(shape[-2:]), p == -2)
     else:
         x = square("cond", x)
-        out = norm(x, p, axis=(-2, -1)) * norm(inv(x), p, axis=(-2, -1))
+        # in double precision, as NumPy does for single too
+        wide = convert(x, dtype=np.result_type(dtype_of(x), np.float64))
+        inverse, singular = _inverse_if_any(wide)
+        out = norm(wide, p, axis=(-2, -1)) * norm(inverse, p, axis=(-2, -1))
+        out = convert(out, dtype=np.finfo(dtype_of(x)).dtype)
+        out = _undefined_where(singular, out)
     return _infinite_where_undefined(out, x)
 
 
@@ -664,6 +682,23 @@ def _ratio(least: Array, greatest: Array, n: int, inverted: bool) -> Array:
     least = p.fence(least, *held, tolerance=tolerance, why=why)
     with np.errstate(all="ignore"):
         return least / greatest if inverted else greatest / least
+
+
+def _inverse_if_any(a: Array) -> tuple[Array, Array]:
+    """Inverses, the identity instead of those that do not exist, and which do not."""
+    a, lu, pivots = p.with_factors(a)
+    zero = p.diagonal_of(lu) == 0
+    singular = reduce_max(zero, axis=(len(zero.shape) - 1,), keepdims=False)
+    eye = p.beside(a, np.eye(a.shape[-1], dtype=dtype_of(a)))
+    a, lu = (select(p.column(p.column(singular)), eye, x) for x in (a, lu))
+    return p.factored_solve(a, lu, pivots, eye, transposed=False), singular
+
+
+def _undefined_where(singular: Array, out: Array) -> Array:
+    regular = convert(~singular, dtype=dtype_of(out))
+    one = p.beside(out, np.ones((), dtype_of(out)))
+    out = p.fence(out, regular, one, tolerance=0.5, why=_ILL_CONDITIONED)
+    return select(singular, np.nan, out)
 
 
 def _infinite_where_undefined(out: Array, x: Array) -> Array:

@@ -66,6 +66,14 @@ def pad(
     for name, value in given.items():
         if value is not _NO and name != _ARGUMENTS[mode]:
             raise ValueError(f"unsupported keyword arguments for mode {mode!r}: {name}")
+    if 0 in array.shape and mode not in ("constant", "empty"):
+        for axis, (n, width) in enumerate(zip(array.shape, widths, strict=True)):
+            if n == 0 and any(width):
+                raise ValueError(
+                    f"can't extend empty axis {axis} using modes other than 'constant' "
+                    "or 'empty'"
+                )
+        return p.pad(array, widths=tuple(widths))
     return _MODES[mode](array, widths, given.get(_ARGUMENTS[mode], _NO))
 
 
@@ -81,9 +89,9 @@ def _widths(pad_width: Any, rank: int) -> Widths:
                     f"{width!r}"
                 )
             widths[axis_of(axis, rank)] = width
-        pad_width = widths or np.zeros((0, 2), int)
+        pad_width = widths
     given = np.asarray(pad_width)
-    if given.dtype.kind not in "iu":
+    if given.dtype.kind != "i":
         raise TypeError("`pad_width` must be of integral type.")
     pairs = np.broadcast_to(given, (rank, 2)).tolist()
     if min([w for pair in pairs for w in pair], default=0) < 0:
@@ -189,8 +197,6 @@ def _by_positions(mode: str) -> Callable[..., Array]:
             return _reflected_odd(array, widths, mode)
         for axis, (before, after) in enumerate(widths):
             n = array.shape[axis]
-            if n == 0 and (before or after):
-                raise _no_entries(axis)
             if before or after:
                 positions = np.pad(np.arange(n), (before, after), mode=mode)  # type: ignore[call-overload]
                 array = take(array, namespace(array).asarray(positions), axis)
@@ -213,8 +219,6 @@ def _reflected_odd(array: Array, widths: Widths, mode: str) -> Array:
         n = array.shape[axis]
         if not before and not after:
             continue
-        if n == 0:
-            raise _no_entries(axis)
         if n == 1 and mode == "reflect":
             array = take(array, np.zeros(before + 1 + after, np.intp), axis)
             continue
@@ -239,12 +243,6 @@ def _along(weights: Any, array: Array, axis: int) -> Array:
     if array.dtype.kind in "iufc":
         weights = weights.astype(array.dtype)
     return backend_of(array).from_host(weights)
-
-
-def _no_entries(axis: int) -> ValueError:
-    return ValueError(
-        f"can't extend empty axis {axis} using modes other than 'constant' or 'empty'"
-    )
 
 
 _MODES: dict[str, Callable[..., Array]] = {

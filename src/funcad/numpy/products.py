@@ -265,10 +265,6 @@ def _einsum_plan(
             f"einsum: the subscripts {subscripts!r} are not those of {len(shapes)} "
             "operands"
         )
-    specimens = [np.broadcast_to(0.0, shape) for shape in shapes]
-    if isinstance(optimize, tuple) and optimize[:1] == ("einsum_path",):
-        optimize = list(optimize)
-    path, _ = np.einsum_path(subscripts, *specimens, optimize=optimize)
     inputs, arrow, result = subscripts.partition("->")
     terms = inputs.split(",")
     for term, shape in zip(terms, shapes, strict=True):
@@ -277,6 +273,10 @@ def _einsum_plan(
                 f"einsum: the subscripts {term!r} name {len(term)} axes of an operand "
                 f"of shape {shape}."
             )
+    specimens = [np.broadcast_to(0.0, shape) for shape in shapes]
+    if isinstance(optimize, tuple) and optimize[:1] == ("einsum_path",):
+        optimize = list(optimize)
+    path, _ = np.einsum_path(subscripts, *specimens, optimize=optimize)
     spare = [c for c in map(chr, range(0x3B1, 0x3B1 + 40)) if c not in subscripts]
     widths = [
         len(shape) - len(term.replace("...", "")) if "..." in term else 0
@@ -287,6 +287,13 @@ def _einsum_plan(
         term.replace("...", dots[len(dots) - width :])
         for term, width in zip(terms, widths, strict=True)
     )
+    for labels, shape in zip(full, shapes, strict=True):
+        for c, n in zip(labels, shape, strict=True):
+            if shape[labels.index(c)] != n:
+                raise ValueError(
+                    f"einsum: the axes {c!r} of an operand of shape {shape} differ in "
+                    "size."
+                )
     if arrow:
         result = result.replace("...", dots)
     else:

@@ -162,6 +162,7 @@ def _extremum(name: str, primitive: Any, combine: Any) -> Any:
         refuse(f"np.{name}", out=out)
         if given(initial):
             initial = convert(as_operand(initial, a), dtype=dtype_of(a))
+        axes = ufunc_axes(axis, len(a.shape))
         mask = mask_of(where, a)
         if mask is not None:
             if not given(initial):
@@ -170,7 +171,6 @@ def _extremum(name: str, primitive: Any, combine: Any) -> Any:
                     "selection."
                 )
             a = select(mask, a, initial)
-        axes = ufunc_axes(axis, len(a.shape))
         if 0 in [a.shape[i] for i in axes]:
             shape = p.reduced_shape(a.shape, axes, kept(keepdims))
             if given(initial):
@@ -212,13 +212,19 @@ def mean(
         x = convert(x, dtype=np.dtype(np.float32))
     elif x.dtype.kind in "bui" and dtype is None:
         x = convert(x, dtype=np.dtype(np.float64))
-    axes = axes_of(axis, len(x.shape))
+    axes = _mean_axes(axis, x, where)
     count = _count(x, axes, keepdims, where)
     total = reduce_sum(masked(x, where, 0), axis=axes, keepdims=kept(keepdims))
     ans = divide(total, count)
     if half:
         return convert(ans, dtype=np.dtype(np.float16))
     return ans if dtype is None else convert(ans, dtype=np.dtype(dtype))
+
+
+def _mean_axes(axis: Axis, x: Array, where: Any) -> Shape:
+    """Axes of a mean, which NumPy counts as those of a sum where there is a mask."""
+    rank = len(x.shape)
+    return axes_of(axis, rank) if mask_of(where, x) is None else ufunc_axes(axis, rank)
 
 
 def _count(x: Array, axes: Shape, keepdims: Any, where: Any) -> Any:
@@ -256,12 +262,27 @@ def var(
     correction: Any = _NO,
 ) -> Array:
     refuse("np.var", out=out)
+    return variance(a, axis, dtype, ddof, keepdims, where, mean, correction)
+
+
+def variance(
+    a: Array,
+    axis: Axis,
+    dtype: Any,
+    ddof: float,
+    keepdims: Any,
+    where: Any,
+    mean: Any,
+    correction: Any,
+    of_none: float = 0,
+) -> Array:
+    """``np.var``, which divides by ``of_none`` where no degree of freedom is left."""
     if correction is not _NO:
         if ddof != 0:
             raise ValueError("ddof and correction can't be provided simultaneously.")
         ddof = correction
     x = typed(a, dtype)
-    axes = axes_of(axis, len(x.shape))
+    axes = _mean_axes(axis, x, where)
     if given(mean):
         middle = as_operand(mean, x)
     else:
@@ -275,9 +296,9 @@ def var(
     total = reduce_sum(powers, axis=axes, keepdims=kept(keepdims))
     count = _count(x, axes, keepdims, where) - ddof
     if isinstance(count, (int, float)):
-        count = count if count > 0 else 0
+        count = count if count > 0 else of_none
     else:
-        count = select(count > 0, count, 0)
+        count = select(count > 0, count, of_none)
     return divide(total, count)
 
 
@@ -294,18 +315,8 @@ def std(
     mean: Any = _NO,
     correction: Any = _NO,
 ) -> Array:
-    variance = var(
-        a,
-        axis,
-        dtype,
-        out,
-        ddof,
-        keepdims,
-        where=where,
-        mean=mean,
-        correction=correction,
-    )
-    return e.length(variance)
+    refuse("np.std", out=out)
+    return e.length(variance(a, axis, dtype, ddof, keepdims, where, mean, correction))
 
 
 @implements(np.ptp)
@@ -524,18 +535,20 @@ def _in_turn(ufunc: Any, primitive: Primitive) -> Callable[..., Any]:
                 "most one axis may be specified"
             )
         a = _in_loop_type(ufunc, a)
-        if not axes:
-            return a
-        entries = _entries(a, axes[0])
+        entries = _entries(a, axes[0]) if axes else [a]
         if given(initial):
-            entries.insert(0, as_operand(initial, a))
+            start = convert(as_operand(initial, a), dtype=dtype_of(a))
+            if not entries:
+                rest = (*a.shape[: axes[0]], *a.shape[axes[0] + 1 :])
+                start = np.broadcast_to(namespace(a).asarray(start), rest)
+            entries.insert(0, start)
         if not entries:
             raise ValueError(
                 "zero-size array to reduction operation "
                 f"{ufunc.__name__}, which has no identity. Give initial=."
             )
         ans = functools.reduce(lambda x, y: bind(primitive, (x, y), {}), entries)
-        return np.expand_dims(ans, axes[0]) if keepdims else ans
+        return np.expand_dims(ans, axes) if keepdims else ans
 
     return reduction
 
@@ -551,12 +564,16 @@ def _accumulate(running: Callable[..., Any], name: str) -> Callable[..., Any]:
     ) -> Array:
         refuse(f"np.{name}.accumulate", out=out and out[0])
         a = typed(as_operand(a), dtype)
-        if not a.shape:
-            raise TypeError("cannot accumulate on a scalar")
-        ans = running(a, axis=axis_of(axis, len(a.shape)))
+        ans = running(a, axis=_axis_of_entries(a, axis, "accumulate"))
         return typed(ans, dtype) if name in ("add", "multiply") else ans
 
     return accumulate
+
+
+def _axis_of_entries(a: Array, axis: int, method: str) -> int:
+    if not a.shape and axis in (0, -1):
+        raise TypeError(f"cannot {method} on a scalar")
+    return axis_of(axis, len(a.shape))
 
 
 def _by_doubling(ufunc: Any, primitive: Primitive, takes: Any) -> Callable[..., Any]:
@@ -593,9 +610,7 @@ def _reduceat(name: str, reduce: Callable[..., Any]) -> Callable[..., Any]:
         a: Array, indices: Any, axis: int = 0, dtype: Any = None, out: Any = None
     ) -> Array:
         refuse(f"np.{name}.reduceat", out=out and out[0])
-        if not a.shape:
-            raise TypeError("cannot reduceat on a scalar")
-        axis = axis_of(axis, len(a.shape))
+        axis = _axis_of_entries(a, axis, "reduceat")
         n = a.shape[axis]
         starts = value_of(indices, f"np.{name}.reduceat: the use of the indices")
         starts = np.asarray(starts).tolist()

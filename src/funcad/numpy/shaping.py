@@ -284,7 +284,7 @@ def repeat(a: Array, repeats: Any, axis: int | None = None) -> Array:
     if isinstance(repeats, Tracer):
         repeats = repeats.concrete("np.repeat by a traced number of times")
     a = as_operand(a)
-    if axis is None:
+    if axis is None or not a.shape and axis in (0, -1):
         a, axis = ravel(a), 0
     axis = axis_of(axis, len(a.shape))
     counts = np.asarray(repeats)
@@ -292,8 +292,8 @@ def repeat(a: Array, repeats: Any, axis: int | None = None) -> Array:
         rows = np.repeat(np.arange(a.shape[axis]), repeats)
         return take(a, namespace(a).asarray(rows), axis)
     # NumPy's own errors for counts that are negative or no integers
-    count = np.repeat(np.empty(1), counts).shape[0]
     lead, (n, *rest) = a.shape[:axis], a.shape[axis:]
+    count = np.repeat(np.empty(min(n, 1)), counts).shape[0]
     spread = p.reshape(a, shape=(*lead, n, 1, *rest))
     spread = p.broadcast_to(spread, shape=(*lead, n, count, *rest))
     return p.reshape(spread, shape=(*lead, n * count, *rest))
@@ -305,11 +305,13 @@ def tile(A: Array, reps: Any) -> Array:
     rank = max(len(counts), len(A.shape))
     counts = (1,) * (rank - len(counts)) + counts
     shape = (1,) * (rank - len(A.shape)) + A.shape
+    out = tuple([c * s for c, s in zip(counts, shape, strict=True)])
+    if min(out, default=0) < 0:
+        raise ValueError(f"negative dimensions are not allowed: reps={reps}")
+    if 0 in shape:
+        return p.reshape(A, shape=out)
     spread = p.reshape(A, shape=tuple([n for s in shape for n in (1, s)]))
     full = tuple([n for c, s in zip(counts, shape, strict=True) for n in (c, s)])
-    if min(full, default=0) < 0:
-        raise ValueError(f"negative dimensions are not allowed: reps={reps}")
-    out = tuple([c * s for c, s in zip(counts, shape, strict=True)])
     return p.reshape(p.broadcast_to(spread, shape=full), shape=out)
 
 

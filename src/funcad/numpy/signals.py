@@ -262,9 +262,9 @@ def interp(
 
 
 def _sequences(name: str, a: Any, v: Any) -> tuple[Array, Array]:
-    a, v = (np.atleast_1d(_array(x, a, v)) for x in (a, v))
+    a, v = _array(a, v), _array(v, a)
     for x in (a, v):
-        if len(x.shape) > 1:
+        if len(x.shape) != 1:
             raise ValueError(f"{name}: an operand of shape {x.shape} is no sequence.")
         if not x.shape[0]:
             raise ValueError(f"{name}: a sequence cannot be empty.")
@@ -283,6 +283,7 @@ def _overlaps(a: Array, v: Array, mode: Any) -> Array:
 
 @implements(np.convolve)
 def convolve(a: Any, v: Any, mode: str = "full") -> Array:
+    a, v = np.atleast_1d(_array(a, v)), np.atleast_1d(_array(v, a))
     a, v = _sequences("np.convolve", a, v)
     if a.shape[0] < v.shape[0]:
         a, v = v, a
@@ -354,8 +355,8 @@ def _coefficients(p: Any, *others: Any) -> Array:
 @implements(np.polyval)
 def polyval(p: Any, x: Any) -> Array:
     p, x = _array(p, x), _array(x, p)
-    y = x * 0
-    for i in range(shape_of(p)[0]):
+    y = np.zeros_like(x)
+    for i in range(len(p)):
         y = y * x + p[i]
     return y
 
@@ -372,9 +373,14 @@ def polysub(a1: Any, a2: Any) -> Array:
 
 def _sum_of(a1: Any, a2: Any, combine: Any) -> Array:
     a1, a2 = _coefficients(a1, a2), _coefficients(a2, a1)
-    n = max(a1.shape[0], a2.shape[0])
-    a1, a2 = (pad(a, widths=((n - a.shape[0], 0),)) for a in (a1, a2))
-    return combine(a1, a2)
+    n = max(len(a1), len(a2))
+    return combine(_longer(a1, n), _longer(a2, n))
+
+
+def _longer(a: Array, n: int) -> Array:
+    """Coefficients with zeros in front, ``n`` in all."""
+    zeros = namespace(a).zeros(n - len(a), a.dtype)
+    return np.concatenate([zeros, a]) if zeros.size else a
 
 
 @implements(np.polymul)
@@ -385,8 +391,10 @@ def polymul(a1: Any, a2: Any) -> Array:
 def _trimmed(p: Any, *others: Any) -> Array:
     """Coefficients without zeros in front, as far as they are known."""
     p = _coefficients(p, *others)
+    if not p.shape[0]:
+        return namespace(p).zeros(1, p.dtype)
     known = known_value(p)
-    if known is None or not known.shape[0]:
+    if known is None:
         return p
     places = known.nonzero()[0]
     return p[int(places[0]) if places.size else known.shape[0] - 1 :]
@@ -395,7 +403,11 @@ def _trimmed(p: Any, *others: Any) -> Array:
 @implements(np.polydiv)
 def polydiv(u: Any, v: Any) -> tuple[Array, Array]:
     u, v = _coefficients(u, v) + 0.0, _coefficients(v, u) + 0.0
+    if len(u.shape) > 1 or len(v.shape) > 1:
+        np.polydiv(np.ones(u.shape, u.dtype), np.ones(v.shape, v.dtype))
     dtype = np.result_type(u.dtype, v.dtype)
+    if not len(u):
+        raise IndexError("np.polydiv: the dividend has no coefficients.")
     u = convert(u, dtype=dtype)
     m, n = u.shape[0] - 1, v.shape[0] - 1
     scale = 1.0 / v[0]
@@ -408,7 +420,7 @@ def polydiv(u: Any, v: Any) -> tuple[Array, Array]:
     q = np.stack(quotient) if quotient else namespace(u).zeros(1, dtype)
     known = value_of(rest, "np.polydiv: the degree of the remainder")
     start = 0
-    while start < m and abs(known[start]) <= 1e-8:
+    while start < m and (abs(known[start]) <= 1e-8).all():
         start += 1
     return q, rest[start:]
 
@@ -418,7 +430,9 @@ def polyder(p: Any, m: int = 1) -> Array:
     m = operator.index(m)
     if m < 0:
         raise ValueError("Order of derivative must be positive (see polyint)")
-    p = _coefficients(p)
+    p = _array(p)
+    if len(p.shape) != 1:
+        np.polyder(np.broadcast_to(0.0, p.shape), m)  # NumPy's own error
     for _ in range(m):
         n = p.shape[0] - 1
         p = p[:-1] * namespace(p).arange(n, 0, -1)
@@ -430,14 +444,14 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Array:
     m = operator.index(m)
     if m < 0:
         raise ValueError("Order of integral must be positive (see polyder)")
-    p = _coefficients(p, k)
+    p = _array(p, k)
     k = np.zeros(m) if k is None else _coefficients(k, p)
     if k.shape[0] == 1 and m > 1:
-        k = np.broadcast_to(k, (m,))
+        k = k[0] * namespace(k).ones(m)
     if k.shape[0] < m:
         raise ValueError("k must be a scalar or a rank-1 array of length 1 or >m.")
     for i in range(m):
-        n = p.shape[0]
+        n = len(p)
         constant = namespace(p).asarray(k[i : i + 1])
         p = np.concatenate([p / namespace(p).arange(n, 0, -1), constant])
     return p
@@ -530,23 +544,24 @@ def polyfit(
         raise TypeError("expected x and y to have same length")
     if rcond is None:
         rcond = x.shape[0] * float(np.finfo(x.dtype).eps)
-    left, right = vander(x, order), y
+    scaled, right = vander(x, order), y
     if w is not None:
         w = _array(w, x) + 0.0
         if len(w.shape) != 1:
             raise TypeError("expected a 1-d array for weights")
         if w.shape[0] != y.shape[0]:
             raise TypeError("expected w and y to have the same length")
-        left = left * w[:, None]
+        scaled = scaled * w[:, None]
         right = right * (w[:, None] if len(y.shape) == 2 else w)
-    scale = np.sqrt(reduce_sum(left * left, axis=(0,), keepdims=False))
-    c, residuals, rank, s = np.linalg.lstsq(left / scale, right, rcond)
+    scale = np.sqrt(reduce_sum(scaled * scaled, axis=(0,), keepdims=False))
+    scaled = scaled / scale
+    c, residuals, rank, s = np.linalg.lstsq(scaled, right, rcond)
     c = (c.T / scale).T
     if full:
         return c, residuals, rank, s, rcond
     if not cov:
         return c
-    inner = np.linalg.inv(left.T @ left)
+    inner = np.linalg.inv(scaled.T @ scaled) / np.outer(scale, scale)
     if isinstance(cov, str) and cov == "unscaled":
         factor: Any = 1.0
     else:

@@ -41,6 +41,8 @@ def sort(
 ) -> Array:
     refuse("np.sort", order=order)
     _check_kind(kind, stable)
+    if axis is not None:
+        axis_of(axis, len(a.shape))
     x, axis = flat_or_axis(a, axis)
     return p.sort(x, axis=axis)
 
@@ -102,6 +104,8 @@ def partition(
     order: Any = None,
 ) -> Array:
     refuse("np.partition", order=order)
+    if axis is not None:
+        axis_of(axis, len(a.shape))
     x, axis = flat_or_axis(a, axis)
     return take_along(x, argpartition(x, kth, axis, kind), axis)
 
@@ -116,7 +120,7 @@ def lexsort(keys: Sequence[Array], axis: int = -1) -> Array:
         raise ValueError(
             f"all keys need to be the same shape: {[*map(shape_of, keys)]}"
         )
-    if rank == 0:
+    if rank == 0 and axis in (0, -1):
         return convert(keys[0] * 0, dtype=np.dtype(np.intp))
     axis = axis_of(axis, rank)
     order = p.argsort(keys[0], axis=axis)
@@ -157,7 +161,7 @@ def digitize(x: Array, bins: Array, right: bool = False) -> Array:
         raise ValueError(f"object of shape {shape_of(bins)} is no sequence of bins")
     side = "left" if right else "right"
     count = shape_of(bins)[0]
-    known = known_value(bins)
+    known = known_value(bins) if count else np.empty(0)
     if known is not None:
         rising = bool((known[1:] >= known[:-1]).all())
         if not rising and not bool((known[1:] <= known[:-1]).all()):
@@ -324,6 +328,8 @@ def setxor1d(ar1: Array, ar2: Array, assume_unique: bool = False) -> Array:
     if not assume_unique:
         one, two = unique(one), unique(two)
     members = sort(joined(one, two, axis=0))
+    if not members.shape[0]:
+        return members
     same = value_of(equal(members[1:], members[:-1]), "np.setxor1d")
     alone = np.pad(logical_not(same), 1, constant_values=True)
     return extract(alone[1:] & alone[:-1], members)

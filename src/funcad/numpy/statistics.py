@@ -109,9 +109,9 @@ def _along_front(x: Array, positions: Array) -> Array:
 _PLOTTING = {
     # alpha and beta of Hyndman and Fan (1996), "Sample quantiles in statistical
     # packages": the position is n q + alpha + q (1 - alpha - beta), counted from one
-    "interpolated_inverted_cdf": (0.0, 1.0),
+    "interpolated_inverted_cdf": (0, 1),
     "hazen": (0.5, 0.5),
-    "weibull": (0.0, 0.0),
+    "weibull": (0, 0),
     "median_unbiased": (1 / 3.0, 1 / 3.0),
     "normal_unbiased": (3 / 8.0, 3 / 8.0),
 }
@@ -162,12 +162,13 @@ def _quantile(
     if known is not None and not np.all((known >= 0) & (known <= 1)):
         raise ValueError("Quantiles must be in the range [0, 1]")
     x, axes = _in_front(a, axis)
+    if given(weights):
+        weights = _in_front(_weights(name, a, axis, axes, weights, method), axis)[0]
     if x.shape[0] == 0:
         if ignore_nan:
             return _kept_shape(_no_quantile(x, q), a, axes, keepdims)
         raise IndexError(f"{name} of no entries: shape {a.shape}, axis {axis}.")
     if given(weights):
-        weights = _in_front(_weights(name, a, axis, axes, weights, method), axis)[0]
         ans = _weighted_quantile(x, q, weights, ignore_nan)
         return _kept_shape(ans, a, axes, keepdims)
     floats = dtype_of(a).kind == "f"
@@ -179,7 +180,10 @@ def _quantile(
     else:
         n = x.shape[0]
         pick = gather
-    at, is_entry = _position(n, q, method)
+    size = n  # which does not widen the precision of the quantiles
+    if dtype_of(q).kind == "f" and not isinstance(n, int):
+        size = convert(n, dtype=dtype_of(q))
+    at, is_entry = _position(size, q, method)
     if is_entry:
         ans = pick(ordered, convert(at, dtype=_INDEX))
     else:
@@ -193,6 +197,8 @@ def _quantile(
             share = select(share == 0, 0.0, convert(0.5, dtype=dtype_of(share)))
         elif method == "averaged_inverted_cdf":
             share = select(share == 0, 0.5, convert(1.0, dtype=dtype_of(share)))
+        if dtype_of(at).kind in "iu":  # as NumPy has it, and quantiles are integers
+            share = convert(share, dtype=dtype_of(at))
         if not ignore_nan or not floats:
             share = reshape(share, shape=shape_of(q) + (1,) * (len(x.shape) - 1))
         ans = low + (high - low) * share
@@ -280,7 +286,8 @@ def _of_quantiles(function: Any, hundred: bool, ignore_nan: bool, keep: Any) -> 
         a = as_operand(a, q)
         floats = dtype_of(a).kind == "f"
         if type(q) in PYTHON_SCALARS:  # which keep the precision of the array
-            q = namespace(a).asarray(q, dtype_of(a) if floats else None)
+            weak = dtype_of(a) if floats else None if method == "linear" else float
+            q = namespace(a).asarray(q, weak)
         else:
             q = as_operand(q, a)
         if hundred:
@@ -388,6 +395,8 @@ def _sample_weights(
         if w is None:
             continue
         w = as_operand(w, x)
+        if not shape_of(w):
+            raise IndexError(f"{name} is a number; np.cov takes one for each sample.")
         if len(shape_of(w)) > 1:
             raise RuntimeError(f"cannot handle multidimensional {name}")
         if shape_of(w) != (n,):
@@ -526,40 +535,69 @@ def nanmean(
     *,
     where: Any = _NO,
 ) -> Array:
+    r.ufunc_axes(axis, len(a.shape))  # of which NumPy complains first
     where = _are_numbers(a, where)
     return r.mean(a, axis, dtype, out, keepdims, where=where)
 
 
-def _nan_spread(function: Any, spread: Callable[..., Array]) -> Any:
-    def nan_spread(
-        a: Array,
-        axis: Axis = None,
-        dtype: Any = None,
-        out: Any = None,
-        ddof: float = 0,
-        keepdims: Any = _NO,
-        *,
-        where: Any = _NO,
-        mean: Any = _NO,
-        correction: Any = _NO,
-    ) -> Array:
-        return spread(
-            _numbers(a, where, 0),
-            axis,
-            dtype,
-            out,
-            ddof,
-            keepdims,
-            where=_are_numbers(a, where),
-            mean=mean,
-            correction=correction,
-        )
-
-    return implements(function)(nan_spread)
+def _nan_variance(
+    a: Array,
+    axis: Axis,
+    dtype: Any,
+    ddof: float,
+    keepdims: Any,
+    where: Any,
+    mean: Any,
+    correction: Any,
+) -> Array:
+    r.ufunc_axes(axis, len(a.shape))  # of which NumPy complains first
+    return r.variance(
+        _numbers(a, where, 0),
+        axis,
+        dtype,
+        ddof,
+        keepdims,
+        _are_numbers(a, where),
+        mean,
+        correction,
+        of_none=math.nan if dtype_of(a).kind in "fc" else 0,
+    )
 
 
-nanvar = _nan_spread(np.nanvar, r.var)
-nanstd = _nan_spread(np.nanstd, r.std)
+@implements(np.nanvar)
+def nanvar(
+    a: Array,
+    axis: Axis = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: float = 0,
+    keepdims: Any = _NO,
+    *,
+    where: Any = _NO,
+    mean: Any = _NO,
+    correction: Any = _NO,
+) -> Array:
+    refuse("np.nanvar", out=out)
+    return _nan_variance(a, axis, dtype, ddof, keepdims, where, mean, correction)
+
+
+@implements(np.nanstd)
+def nanstd(
+    a: Array,
+    axis: Axis = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: float = 0,
+    keepdims: Any = _NO,
+    *,
+    where: Any = _NO,
+    mean: Any = _NO,
+    correction: Any = _NO,
+) -> Array:
+    refuse("np.nanstd", out=out)
+    return p.length(
+        _nan_variance(a, axis, dtype, ddof, keepdims, where, mean, correction)
+    )
 
 
 def _nan_running(function: Any, running: Callable[..., Array], neutral: int) -> Any:
@@ -594,7 +632,7 @@ def bincount(x: Array, /, weights: Any = None, minlength: int = 0) -> Array:
     if known.size and known.min() < 0:
         raise ValueError("'list' argument must have no negative elements")
     size = max(int(known.max()) + 1 if known.size else 0, minlength)
-    if weights is None:
+    if weights is None or not known.size:  # where NumPy does not look at weights
         ones = namespace(known).ones(known.shape, _INDEX)
         return scatter_sum(ones, known, shape=(size,))
     weights = as_operand(weights, x)
@@ -700,9 +738,14 @@ def histogramdd(
     weights: Any = None,
 ) -> tuple[Array, tuple[Array, ...]]:
     if isinstance(sample, (list, tuple)):  # of coordinates
-        sample = np.stack([_array(x, weights) for x in sample], -1)
-    elif len(shape_of(sample)) == 1:
-        sample = reshape(sample, shape=(*sample.shape, 1))
+        sample = np.atleast_2d(np.stack([_array(x, weights) for x in sample])).T
+    elif len(shape_of(sample)) != 2:
+        sample = np.atleast_2d(sample).T
+    if len(shape_of(sample)) != 2:
+        raise ValueError(
+            "np.histogramdd takes a matrix with a point in each row, or a list of the "
+            f"coordinates, not an array of shape {shape_of(sample)[::-1]}."
+        )
     rows, dims = shape_of(sample)
     if not hasattr(bins, "__len__"):  # as many for each
         bins = (bins,) * dims
@@ -723,9 +766,15 @@ def histogramdd(
         out = out | outside
     sizes = tuple([shape_of(e)[0] - 1 for e in edges])
     total = math.prod(sizes)
-    if weights is None:
+    if weights is None or not rows:  # where NumPy does not look at weights
         weights = namespace(sample).ones(rows)
-    weights = convert(np.ravel(as_operand(weights, sample)), dtype=np.dtype(np.float64))
+    weights = as_operand(weights, sample)
+    if shape_of(weights) != (rows,):
+        raise ValueError(
+            f"np.histogramdd takes one weight for each of {rows} points; the shape of "
+            f"weights is {shape_of(weights)}."
+        )
+    weights = convert(weights, dtype=np.dtype(np.float64))
     counts = scatter_sum(weights, select(out, total, flat), shape=(total + 1,))
     counts = reshape(counts[:total], shape=sizes)
     if density:
@@ -748,7 +797,7 @@ def histogram2d(
     weights: Any = None,
 ) -> tuple[Array, Array, Array]:
     x, y = as_operands(x, y)
-    if shape_of(x)[:1] != shape_of(y)[:1]:
+    if len(x) != len(y):
         raise ValueError("x and y must have the same length.")
     if hasattr(bins, "__len__") and len(bins) not in (1, 2):
         bins = [bins, bins]

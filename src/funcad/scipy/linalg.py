@@ -8,6 +8,7 @@ function answers (``cupyx``'s for CuPy arrays); leading axes are stacks of matri
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -139,7 +140,7 @@ def solve(
     Raises
     ------
     LinAlgError
-        If the matrix is singular.
+        If the matrix is singular, or not positive definite where that was said.
 
     Examples
     --------
@@ -151,20 +152,37 @@ def solve(
     -1.5
     """
     a, b = as_operands(a, b)
+    a, b = np.atleast_2d(a), np.atleast_1d(b)
     a, b = m.square("solve", a), m.operand_of("solve", b)
     a = _assumed(a, assume_a, lower)
+    shape = b.shape
+    if math.prod(a.shape) == 1 and shape[-2:][0] != 1:  # a number divides anything
+        b = reshape(b, shape=(*shape[:-2], 1, math.prod(shape[-2:])))
+        x = p.solve(a, b)
+        return reshape(x, shape=(*x.shape[:-2], *shape[-2:]))
     vector, b = _right_side("solve", a, b)
+    if assume_a in _POSITIVE:
+        factor = p.cholesky(swap_last(a) if transposed else a)
+        return _left_side(_with_cholesky(factor, b), vector)
     x = p.factored_solve(*p.with_factors(a, b), b, transposed=bool(transposed))
     return _left_side(x, vector)
 
 
+def _with_cholesky(lower: Array, b: Array) -> Array:
+    x = p.triangular_solve(lower, b, lower=True)
+    return p.triangular_solve(  # type: ignore[no-any-return]
+        adjoint(lower), x, lower=False
+    )
+
+
 _GENERAL = (None, "general", "gen", "diagonal", "tridiagonal", "banded")
+_POSITIVE = ("positive definite", "pos")
 
 
 def _assumed(a: Array, what: str | None, lower: bool) -> Array:
     if what in _GENERAL:
         return a
-    if what in ("symmetric", "sym", "hermitian", "her", "positive definite", "pos"):
+    if what in ("symmetric", "sym", "hermitian", "her", *_POSITIVE):
         half = p.triangle_of(a, lower, -1 if lower else 1)
         other = swap_last(half) if what in ("symmetric", "sym") else adjoint(half)
         on = p.beside(a, np.eye(a.shape[-1], dtype=bool))
@@ -309,9 +327,9 @@ def lstsq(a: Array, b: Array, cond: Any = None) -> Any:
 
     Parameters
     ----------
-    a : array, shape (m, n)
+    a : array, shape (..., m, n)
         The matrix.
-    b : array, shape (m,) or (m, k)
+    b : array, shape (m,), (m, k) or (..., m, k)
         Right-hand sides.
     cond : float, optional
         Singular values up to ``cond`` times the largest are taken for zero; the machine
@@ -319,12 +337,12 @@ def lstsq(a: Array, b: Array, cond: Any = None) -> Any:
 
     Returns
     -------
-    x : array, shape (n,) or (n, k)
+    x : array, shape (..., n) or (..., n, k)
         The solution.
     residuals : array
-        Sums of squares of ``b - a @ x``; empty where the rank is less than ``n`` or
-        there are no more rows than columns.
-    rank : int
+        Sums of squares of ``b - a @ x``; empty where the rank of any matrix is less
+        than ``n`` or there are no more rows than columns.
+    rank : int, or array of int
         The rank of ``a``.
     s : array
         Its singular values.
@@ -339,19 +357,17 @@ def lstsq(a: Array, b: Array, cond: Any = None) -> Any:
     array([0.5, 0.5])
     """
     a, b = as_operands(a, b)
-    if len(shape_of(a)) != 2:
-        raise ValueError("Input array a should be 2D")
-    if shape_of(a)[0] != shape_of(b)[0]:
-        raise ValueError(
-            f"Shape mismatch: a and b should have the same number of rows "
-            f"({shape_of(a)[0]} != {shape_of(b)[0]})."
-        )
+    a, b = m.matrices("lstsq", a), m.operand_of("lstsq", b)
+    vector, b = _right_side("lstsq", a, b)
     if cond is None:
-        cond = float(np.finfo(m.operand_of("lstsq", a).dtype).eps)
-    x, residuals, rank, s = m.lstsq(a, b, cond)
-    if len(shape_of(b)) == 1 and shape_of(residuals) == (1,):
-        residuals = reshape(residuals, shape=())
-    return x, residuals, rank, s
+        cond = float(np.finfo(np.result_type(dtype_of(a), dtype_of(b))).eps)
+    x, residuals, rank, s = m.least_squares(a, b, cond)
+    lead = x.shape[:-2]
+    rank = broadcast_to(rank, shape=lead)
+    s = broadcast_to(s, shape=(*lead, s.shape[-1]))
+    if vector and residuals.shape[-1]:
+        residuals = _left_side(residuals, vector)
+    return _left_side(x, vector), residuals, rank, s
 
 
 @_plainly
@@ -561,13 +577,21 @@ def lu(a: Array, permute_l: bool = False, p_indices: bool = False) -> Any:
            [-0.5 ,  1.  ]])
     """
     a = m.matrices("lu", a)
+    *lead, rows, columns = a.shape
     packed, pivots = p.lu_factor(a)
     lower, upper = p.unpack_lu(packed)
-    exchanged = swap_last(p.permutation_matrix(pivots, a.shape[-2], _real_like(a)))
+    # SciPy's permutations of one row have dtypes of their own, those of none no rows
+    one = rows == columns == 1
+    like = np.empty(0, dtype_of(a)) if one else _real_like(a)
+    if 0 in a.shape and not permute_l:
+        none = np.empty((*lead, 0), np.int32) if p_indices else None
+        none = np.empty((*lead, 0, 0), like.dtype) if none is None else none
+        return p.beside(a, none), lower, upper
+    exchanged = swap_last(p.permutation_matrix(pivots, rows, like))
     if permute_l:
         return matmul(exchanged, lower), upper
     if p_indices:
-        numbers = p.beside(pivots, np.arange(a.shape[-2], dtype=np.int32))
+        numbers = p.beside(pivots, np.arange(rows, dtype=int if one else np.int32))
         whole = multiply(convert(exchanged, dtype=numbers.dtype), numbers)
         rank = len(whole.shape)
         order = reduce_sum(whole, axis=(rank - 1,), keepdims=False)
@@ -609,7 +633,7 @@ def cholesky(a: Array, lower: bool = False) -> Array:
     >>> funcad.grad(lambda a: linalg.cholesky(a)[0, 0])(4 * np.eye(2))[0, 0].item()
     0.25
     """
-    return m.cholesky(a, upper=not lower)
+    return m.cholesky(np.atleast_2d(a), upper=not lower)
 
 
 @_plainly
@@ -674,8 +698,7 @@ def cho_solve(c_and_lower: tuple[Array, bool], b: Array) -> Array:
     c = m.square("cho_solve", c, b)
     vector, b = _right_side("cho_solve", c, m.operand_of("cho_solve", b))
     first = c if lower else adjoint(c)
-    x = p.triangular_solve(first, b, lower=True)
-    return _left_side(p.triangular_solve(adjoint(first), x, lower=False), vector)
+    return _left_side(_with_cholesky(first, b), vector)
 
 
 # ------------------------------------------------------------- orthogonal factors
@@ -979,9 +1002,9 @@ def expm(A: Array) -> Array:
     array([[ 0., -1.],
            [ 1.,  0.]])
     """
-    shape = shape_of(as_operand(A))
-    if len(shape) < 2:
-        raise np.linalg.LinAlgError("The input array must be at least two-dimensional")
+    A = as_operand(A)
+    if shape_of(A) in ((), (1,)):  # SciPy takes it for one of Python's numbers
+        A = reshape(_double(A), shape=(1, 1))
     return _of_matrix("expm", functions.expm, A)
 
 
@@ -1242,8 +1265,11 @@ def hankel(c: Array, r: Array | None = None) -> Array:
     >>> funcad.grad(lambda c: np.sum(linalg.hankel(c)))(np.array([1.0, 2.0, 3.0]))
     array([1., 2., 3.])
     """
-    c = np.ravel(as_operand(c, r))
-    r = np.zeros_like(c) if r is None else np.ravel(as_operand(r, c))
+    c = as_operand(c, r)
+    r = np.zeros_like(c) if r is None else as_operand(r, c)
+    if not shape_of(c) or not shape_of(r):
+        raise ValueError("hankel: a number was given; pass vectors")
+    c, r = np.ravel(c), np.ravel(r)
     positions = np.arange(c.shape[-1])[:, None] + np.arange(r.shape[-1])
     return _entries(_joined(c, r[1:]), positions)
 

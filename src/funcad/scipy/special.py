@@ -809,6 +809,13 @@ def factorial(n: Any, exact: bool = False) -> Any:
     if own is not None:
         return own(n, exact=exact)
     refuse("scipy.special.factorial", exact=exact or None)
+    if dtype_of(n).kind not in "iuf":
+        raise ValueError(
+            "scipy.special.factorial takes integers and real numbers, not "
+            f"{dtype_of(n)}; of others, write gamma(n + 1)."
+        )
+    if 0 in shape_of(n):  # which SciPy returns as it is
+        return n
     n = convert(n, dtype=np.dtype(np.float64))
     below = n < 0
     return _e.select(below, 0.0, _p.gamma(_e.select(below, 0.0, n) + 1))

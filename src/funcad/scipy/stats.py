@@ -581,12 +581,13 @@ class multivariate_normal:
         if len(shape_of(x)) == 1:
             n = shape_of(x)[0]
             x = reshape(x, shape=(n, 1) if dim == 1 else (1, n))
-        if shape_of(x)[-1] != dim:
+        if shape_of(x)[-1] not in (1, dim):
             raise ValueError(
                 "scipy.stats.multivariate_normal.logpdf: x has vectors of "
                 f"{shape_of(x)[-1]} entries and the distribution has {dim}."
             )
         lead = shape_of(x)[:-1]
+        x = np.broadcast_to(x, (*lead, dim))
         deviation = x if mean is None else x - mean
         columns = np.transpose(reshape(deviation, shape=(math.prod(lead), dim)))
         factor = cholesky(cov)
@@ -623,6 +624,8 @@ def _mean_and_covariance(mean: Any, cov: Array) -> tuple[Any, Array, int]:
             f"{shape_of(mean)}."
         )
     dim = shape_of(mean)[0] if mean is not None else shape[0] if shape else 1
+    if dim == 0:
+        raise ValueError("scipy.stats.multivariate_normal is of one variable at least.")
     if len(shape) > 2 or shape not in ((), (dim,), (dim, dim)):
         raise ValueError(
             f"scipy.stats.multivariate_normal: the covariance of {dim} variables has "
@@ -684,6 +687,11 @@ class dirichlet:
             )
         if shape_of(x)[0] == size - 1:
             x = np.concatenate([x, 1 - np.sum(x, axis=0, keepdims=True)])
+        if len(shape_of(x)) > 2 or 0 in shape_of(x):
+            raise ValueError(
+                "scipy.stats.dirichlet: x is a vector, or a matrix with a column for "
+                f"each point; its shape is {shape_of(x)}."
+            )
         column = reshape(alpha, shape=(size, *(1,) * (len(shape_of(x)) - 1)))
         off = absolute(np.sum(x, axis=0) - 1) > 1e-9
         outside = logical_or(np.any(_outside(x, column), axis=0), off)
