@@ -80,11 +80,13 @@ MARKS = {True: "yes", False: "no", None: "–"}
 def public_functions(module: ModuleType) -> list[str]:
     """Names of a module's public functions, in alphabetical order."""
     return sorted(
-        name
-        for name in module.__all__
-        if callable(getattr(module, name))
-        and not isinstance(getattr(module, name), type)
-        and not name.startswith("_")
+        {
+            name
+            for name in module.__all__
+            if callable(getattr(module, name))
+            and not isinstance(getattr(module, name), type)
+            and not name.startswith("_")
+        }
     )
 
 
