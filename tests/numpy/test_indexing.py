@@ -682,3 +682,11 @@ def test_the_flat_view_of_a_tracer_is_its_ravel():
     wanted = np.ones_like(X)
     wanted.flat[7] += 2 * X.flat[7]
     assert_close(value, wanted)
+
+
+@pytest.mark.parametrize("shape", [(0,), (3, 0), (0, 4), (3, 4)])
+def test_masks_without_entries_pick_none(shape):
+    x = np.arange(12.0).reshape(3, 4)
+    mask = np.zeros(shape, bool)
+    out, _ = funcad.jvp(lambda v: v[mask], (x,), (x,))
+    assert_same(out, x[mask])

@@ -223,7 +223,7 @@ def _positions(mask: Array, shape: Shape, axis: int) -> tuple[Any, ...]:
                 "np.where(mask, x, 0) and reduce over all entries instead."
             ) from None
     for i, (n, m) in enumerate(zip(shape, mask.shape, strict=True)):
-        if n != m:
+        if m not in (n, 0):  # a mask of none picks none
             raise IndexError(
                 f"boolean index did not match indexed array along axis {axis + i}; "
                 f"size of axis is {n} but size of corresponding boolean axis is {m}"
