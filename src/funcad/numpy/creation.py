@@ -13,6 +13,7 @@ from funcad.core.errors import ConcretizationError
 from funcad.core.tracing import PYTHON_SCALARS, Array, Tracer, dtype_of, shape_of
 from funcad.numpy.dispatch import as_operand, as_operands, implements
 from funcad.numpy.indexing import within
+from funcad.numpy.reductions import axis_of
 from funcad.numpy.shaping import int_shape
 from funcad.primitives.elementwise import (
     absolute,
@@ -257,7 +258,7 @@ def linspace(
     if kept.kind in "iu":
         points = floor(points)
     points = convert(points, dtype=kept)
-    points = move_axis(points, 0, _place(axis, len(shape) + 1))
+    points = move_axis(points, 0, axis_of(axis, len(shape) + 1))
     return (points, step) if retstep else points
 
 
@@ -276,10 +277,6 @@ def _inexact(*operands: Array) -> np.dtype[Any]:
 
 def _real(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.empty(0, dtype).real.dtype
-
-
-def _place(axis: Any, rank: int) -> int:
-    return np.lib.array_utils.normalize_axis_index(operator.index(axis), rank)  # type: ignore[no-any-return]
 
 
 @implements(np.logspace)
@@ -337,7 +334,7 @@ def geomspace(
         points = np.concatenate([ends[0], points[1:]])
     if num > 1 and endpoint:
         points = np.concatenate([points[:-1], ends[1]])
-    points = move_axis(points, 0, _place(axis, len(shape) + 1))
+    points = move_axis(points, 0, axis_of(axis, len(shape) + 1))
     return points if dtype is None else convert(points, dtype=np.dtype(dtype))
 
 

@@ -188,6 +188,12 @@ def as_operand(x: Any, *others: Array) -> Array:
     return namespace(*others).asarray(array) if type(array) is np.ndarray else array
 
 
+def as_array(x: Any, *others: Any) -> Array:
+    """An operand as an array, numbers too, in the library of the others."""
+    x = as_operand(x, *others)
+    return x if hasattr(x, "dtype") else namespace(x, *others).asarray(x)
+
+
 def as_operands(*xs: Any) -> list[Array]:
     """Operands that meet in one operation, each as an array or a number."""
     return [as_operand(x, *xs) for x in xs]

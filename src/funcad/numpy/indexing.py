@@ -31,7 +31,14 @@ from funcad.primitives.elementwise import (
     remainder,
     select,
 )
-from funcad.primitives.shape import Shape, convert, move_axis, reshape, transpose
+from funcad.primitives.shape import (
+    Shape,
+    convert,
+    inverse_order,
+    move_axis,
+    reshape,
+    transpose,
+)
 
 _BASIC = (int, slice, type(None), type(Ellipsis))
 
@@ -476,7 +483,7 @@ class _Entries:
         if selection.arrays:
             updates = self._gathered_first(selection, values)
             total = p.scatter_sum(updates, *selection.arrays, shape=lead)
-            total = transpose(total, axes=_inverse(selection.order))
+            total = transpose(total, axes=inverse_order(selection.order))
         else:
             total = values
         if any(part != slice(None) for part in selection.basic):
@@ -591,10 +598,3 @@ def _most_repeats(flat: Array) -> int:
     if isinstance(flat, Tracer):
         return int(flat.shape[0])
     return int(np.unique(flat, return_counts=True)[1].max())
-
-
-def _inverse(order: Shape) -> Shape:
-    inverse = [0] * len(order)
-    for i, a in enumerate(order):
-        inverse[a] = i
-    return tuple(inverse)

@@ -10,7 +10,7 @@ import numpy as np
 
 from funcad.backends import namespace
 from funcad.core.tracing import PYTHON_SCALARS, Array, dtype_of, shape_of
-from funcad.numpy.dispatch import as_operand, implements
+from funcad.numpy.dispatch import as_array, as_operand, implements
 from funcad.numpy.reductions import axes_of, axis_of, known_value, value_of
 from funcad.primitives import elementwise as p
 from funcad.primitives.elementwise import select
@@ -21,12 +21,6 @@ from funcad.primitives.shape import convert, pad, reduce_sum, reshape
 from funcad.primitives.sorting import argsort, searchsorted
 
 _NO = np._NoValue  # type: ignore[attr-defined]
-
-
-def _array(x: Any, *others: Any) -> Array:
-    """An operand as an array, numbers too, where the others live."""
-    x = as_operand(x, *others)
-    return x if hasattr(x, "dtype") else namespace(x, *others).asarray(x)
 
 
 # ----------------------------------------------------------------- differences and sums
@@ -58,7 +52,7 @@ def diff(
 def _ends(x: Any, a: Array, axis: int) -> Array | None:
     if x is _NO:
         return None
-    x = _array(x, a)
+    x = as_array(x, a)
     if shape_of(x):
         return x
     return np.broadcast_to(x, (*a.shape[:axis], 1, *a.shape[axis + 1 :]))
@@ -66,11 +60,11 @@ def _ends(x: Any, a: Array, axis: int) -> Array | None:
 
 @implements(np.ediff1d)
 def ediff1d(ary: Array, to_end: Any = None, to_begin: Any = None) -> Array:
-    a = np.ravel(_array(ary, to_end, to_begin))
+    a = np.ravel(as_array(ary, to_end, to_begin))
     parts = [diff(a) if a.dtype.kind != "b" else a[1:] - a[:-1]]
     for end, place in ((to_begin, 0), (to_end, 2)):
         if end is not None:
-            end = np.ravel(_array(end, a))
+            end = np.ravel(as_array(end, a))
             if not np.can_cast(end.dtype, a.dtype, casting="same_kind"):
                 raise TypeError(
                     "dtype of `to_end` or `to_begin` must be compatible with input "
@@ -82,12 +76,12 @@ def ediff1d(ary: Array, to_end: Any = None, to_begin: Any = None) -> Array:
 
 @implements(np.trapezoid)
 def trapezoid(y: Array, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Array:
-    y = _array(y, x, dx)
+    y = as_array(y, x, dx)
     axis = axis_of(axis, len(y.shape))
     if x is None:
         width = as_operand(dx, y)
     else:
-        x = _array(x, y)
+        x = as_array(x, y)
         if len(shape_of(x)) == 1:
             shape = [1] * len(y.shape)
             shape[axis] = shape_of(x)[0] - 1
@@ -101,7 +95,7 @@ def trapezoid(y: Array, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Array:
 
 @implements(np.gradient)
 def gradient(f: Array, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
-    f = _array(f, *varargs)
+    f = as_array(f, *varargs)
     rank = len(f.shape)
     axes = axes_of(axis, rank)
     if len(varargs) == 0:
@@ -193,7 +187,7 @@ def _slopes(f: Array, h: Array, axis: int, edge_order: int) -> Array:
 def unwrap(
     p: Array, discont: Any = None, axis: int = -1, *, period: Any = 2 * math.pi
 ) -> Array:
-    phase = _array(p, period)
+    phase = as_array(p, period)
     axis = axis_of(axis, len(phase.shape))
     period = as_operand(period, phase)
     discont = period / 2 if discont is None else as_operand(discont, phase)
@@ -223,7 +217,7 @@ def unwrap(
 def interp(
     x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None
 ) -> Array:
-    x, xp, fp = (_array(v, x, xp, fp) for v in (x, xp, fp))
+    x, xp, fp = (as_array(v, x, xp, fp) for v in (x, xp, fp))
     double = np.dtype(np.float64)
     kind = np.dtype(np.complex128) if dtype_of(fp).kind == "c" else double
     x, xp = convert(x, dtype=double), convert(xp, dtype=double)
@@ -262,7 +256,7 @@ def interp(
 
 
 def _sequences(name: str, a: Any, v: Any) -> tuple[Array, Array]:
-    a, v = _array(a, v), _array(v, a)
+    a, v = as_array(a, v), as_array(v, a)
     for x in (a, v):
         if len(x.shape) != 1:
             raise ValueError(f"{name}: an operand of shape {x.shape} is no sequence.")
@@ -283,7 +277,7 @@ def _overlaps(a: Array, v: Array, mode: Any) -> Array:
 
 @implements(np.convolve)
 def convolve(a: Any, v: Any, mode: str = "full") -> Array:
-    a, v = np.atleast_1d(_array(a, v)), np.atleast_1d(_array(v, a))
+    a, v = np.atleast_1d(as_array(a, v)), np.atleast_1d(as_array(v, a))
     a, v = _sequences("np.convolve", a, v)
     if a.shape[0] < v.shape[0]:
         a, v = v, a
@@ -338,7 +332,7 @@ def kaiser(M: int, beta: Any) -> Array:
 def i0(x: Any) -> Array:
     from funcad.primitives.special import i0 as bessel
 
-    x = _array(x)
+    x = as_array(x)
     if dtype_of(x).kind == "c":
         raise TypeError("i0 not supported for complex values")
     dtype = dtype_of(x) if dtype_of(x).kind == "f" else np.dtype(np.float64)
@@ -349,12 +343,12 @@ def i0(x: Any) -> Array:
 
 
 def _coefficients(p: Any, *others: Any) -> Array:
-    return np.atleast_1d(_array(p, *others))
+    return np.atleast_1d(as_array(p, *others))
 
 
 @implements(np.polyval)
 def polyval(p: Any, x: Any) -> Array:
-    p, x = _array(p, x), _array(x, p)
+    p, x = as_array(p, x), as_array(x, p)
     y = np.zeros_like(x)
     for i in range(len(p)):
         y = y * x + p[i]
@@ -430,7 +424,7 @@ def polyder(p: Any, m: int = 1) -> Array:
     m = operator.index(m)
     if m < 0:
         raise ValueError("Order of derivative must be positive (see polyint)")
-    p = _array(p)
+    p = as_array(p)
     if len(p.shape) != 1:
         np.polyder(np.broadcast_to(0.0, p.shape), m)  # NumPy's own error
     for _ in range(m):
@@ -444,7 +438,7 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Array:
     m = operator.index(m)
     if m < 0:
         raise ValueError("Order of integral must be positive (see polyder)")
-    p = _array(p, k)
+    p = as_array(p, k)
     k = np.zeros(m) if k is None else _coefficients(k, p)
     if k.shape[0] == 1 and m > 1:
         k = k[0] * namespace(k).ones(m)
@@ -507,7 +501,7 @@ def roots(p: Any) -> Array:
 
 @implements(np.vander)
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Array:
-    x = _array(x)
+    x = as_array(x)
     if len(x.shape) != 1:
         raise ValueError("x must be a one-dimensional array or sequence.")
     n = x.shape[0] if N is None else operator.index(N)
@@ -531,7 +525,7 @@ def polyfit(
     cov: Any = False,
 ) -> Any:
     order = operator.index(deg) + 1
-    x, y = _array(x, y, w) + 0.0, _array(y, x, w) + 0.0
+    x, y = as_array(x, y, w) + 0.0, as_array(y, x, w) + 0.0
     if order < 1:
         raise ValueError("expected deg >= 0")
     if len(x.shape) != 1:
@@ -546,7 +540,7 @@ def polyfit(
         rcond = x.shape[0] * float(np.finfo(x.dtype).eps)
     scaled, right = vander(x, order), y
     if w is not None:
-        w = _array(w, x) + 0.0
+        w = as_array(w, x) + 0.0
         if len(w.shape) != 1:
             raise TypeError("expected a 1-d array for weights")
         if w.shape[0] != y.shape[0]:

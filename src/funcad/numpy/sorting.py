@@ -15,7 +15,14 @@ import numpy as np
 
 from funcad.backends import namespace
 from funcad.core.tracing import Array, dtype_of, shape_of
-from funcad.numpy.dispatch import FUNCTIONS, as_operand, as_operands, implements, refuse
+from funcad.numpy.dispatch import (
+    FUNCTIONS,
+    as_array,
+    as_operand,
+    as_operands,
+    implements,
+    refuse,
+)
 from funcad.numpy.reductions import axis_of, flat_or_axis, known_value, value_of
 from funcad.primitives import sorting as p
 from funcad.primitives.elementwise import equal, logical_not, select
@@ -273,13 +280,8 @@ def _as(function: Any, parts: Any) -> Any:
 
 def _both(ar1: Array, ar2: Array) -> tuple[Array, Array, Array]:
     """Two sets raveled, and their members one after the other."""
-    one, two = (np.ravel(x) for x in _arrays(ar1, ar2))
+    one, two = (np.ravel(x) for x in (as_array(ar1, ar2), as_array(ar2, ar1)))
     return one, two, joined(one, two, axis=0)
-
-
-def _arrays(*xs: Any) -> list[Array]:
-    xs = tuple(as_operands(*xs))
-    return [x if hasattr(x, "dtype") else namespace(*xs).asarray(x) for x in xs]
 
 
 @implements(np.union1d)
@@ -346,7 +348,10 @@ def isin(
 ) -> Array:
     if kind not in (None, "sort", "table"):
         raise ValueError(f"Invalid kind: '{kind}'. Please use None, 'sort' or 'table'.")
-    element, test_elements = _arrays(element, test_elements)
+    element, test_elements = (
+        as_array(element, test_elements),
+        as_array(test_elements, element),
+    )
     if kind == "table" and {dtype_of(element).kind, dtype_of(test_elements).kind} - {
         *"bui"
     }:

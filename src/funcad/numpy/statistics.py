@@ -14,7 +14,7 @@ from funcad.backends import namespace
 from funcad.core.errors import UnsupportedArgumentError
 from funcad.core.tracing import PYTHON_SCALARS, Array, dtype_of, shape_of
 from funcad.numpy import reductions as r
-from funcad.numpy.dispatch import as_operand, as_operands, implements, refuse
+from funcad.numpy.dispatch import as_array, as_operand, as_operands, implements, refuse
 from funcad.numpy.reductions import Axis, axes_of, given, kept, known_value, mask_of
 from funcad.primitives import elementwise as p
 from funcad.primitives.elementwise import floor, isnan, select
@@ -649,11 +649,6 @@ def histogram_bin_edges(
     return _edges(np.ravel(as_operand(a, weights)), bins, range)
 
 
-def _array(x: Any, like: Array) -> Array:
-    x = as_operand(x, like)
-    return namespace(like).asarray(x) if type(x) in PYTHON_SCALARS else x
-
-
 def _edges(a: Array, bins: Any, limits: Any) -> Array:
     if isinstance(bins, str):
         raise UnsupportedArgumentError(
@@ -672,12 +667,12 @@ def _edges(a: Array, bins: Any, limits: Any) -> Array:
     if count < 1:
         raise ValueError("`bins` must be positive, when an integer")
     if limits is not None:
-        first, last = (_array(limit, a) for limit in limits)
+        first, last = (as_array(limit, a) for limit in limits)
         known = known_value(first > last)
         if known is not None and known:
             raise ValueError("max must be larger than min in range parameter.")
     elif a.shape[0] == 0:
-        first, last = _array(0.0, a), _array(1.0, a)
+        first, last = as_array(0.0, a), as_array(1.0, a)
     else:
         first, last = r.min(a), r.max(a)
     kinds = np.result_type(dtype_of(a), dtype_of(first), dtype_of(last))
@@ -738,7 +733,7 @@ def histogramdd(
     weights: Any = None,
 ) -> tuple[Array, tuple[Array, ...]]:
     if isinstance(sample, (list, tuple)):  # of coordinates
-        sample = np.atleast_2d(np.stack([_array(x, weights) for x in sample])).T
+        sample = np.atleast_2d(np.stack([as_array(x, weights) for x in sample])).T
     elif len(shape_of(sample)) != 2:
         sample = np.atleast_2d(sample).T
     if len(shape_of(sample)) != 2:

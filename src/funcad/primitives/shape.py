@@ -152,7 +152,8 @@ def _transpose_batch(values: Any, axes: Any, /, **params: Any) -> tuple[Array, i
     return transpose(x, axes=order), 0
 
 
-def _inverse(axes: Sequence[int]) -> tuple[int, ...]:
+def inverse_order(axes: Sequence[int]) -> tuple[int, ...]:
+    """The order of axes that undoes another."""
     inverse = [0] * len(axes)
     for i, a in enumerate(axes):
         inverse[a] = i
@@ -163,7 +164,7 @@ transpose = linear(
     "transpose",
     lambda x, axes: x.transpose(axes),
     lambda x, axes: (tuple([x.shape[a] for a in axes]), x.dtype),
-    transpose=lambda ct, x, axes: transpose(ct, axes=_inverse(axes)),
+    transpose=lambda ct, x, axes: transpose(ct, axes=inverse_order(axes)),
     batch=_transpose_batch,
 )
 
