@@ -15,13 +15,20 @@ from funcad.core.tracing import Array, Primitive, ShapedArray, bind, shape_of
 
 
 class Var:
-    """A variable of a program; its identity is its name."""
+    """A variable of a program; its identity is its name.
 
-    __slots__ = ("dtype", "shape")
+    ``weak`` is the type of the Python number that it stands for, if it does: a number
+    follows the dtype of the arrays that it meets.
+    """
 
-    def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
+    __slots__ = ("dtype", "shape", "weak")
+
+    def __init__(
+        self, shape: tuple[int, ...], dtype: Any, weak: type | None = None
+    ) -> None:
         self.shape = shape
         self.dtype = dtype
+        self.weak = weak
 
     @property
     def ndim(self) -> int:
@@ -53,9 +60,15 @@ class Program:
         What is computed, each from inputs and earlier outputs.
     outputs : sequence of Var, arrays or None
         What is returned; ``None`` stands for a zero of a linear program.
+
+    Attributes
+    ----------
+    derived : dict
+        What has been made of this program (its derivative, its compiled form), so that
+        it is made once.
     """
 
-    __slots__ = ("equations", "inputs", "outputs")
+    __slots__ = ("derived", "equations", "inputs", "outputs")
 
     def __init__(
         self, inputs: Sequence[Var], equations: list[Equation], outputs: Sequence[Any]
@@ -63,6 +76,7 @@ class Program:
         self.inputs = inputs
         self.equations = equations
         self.outputs = outputs
+        self.derived: dict[Any, Any] = {}
 
     @property
     def constants(self) -> list[Array]:

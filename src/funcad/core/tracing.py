@@ -72,6 +72,17 @@ def array_type_of(values: Sequence[Any]) -> type:
     return next((t for t in types if hasattr(t, "__array_function__")), np.ndarray)
 
 
+class Operand(NamedTuple):
+    """An operand of an equation as compiled programs see it."""
+
+    text: str
+    """The expression that stands for it in the source."""
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    weak: type | None = None
+    """The type of a Python number."""
+
+
 class Trace:
     """One running transform: what it does with an operation on its tracers."""
 
@@ -96,6 +107,8 @@ class Tracer:
 
     __slots__ = ("_trace",)
     _trace: Trace
+    weak: type | None = None
+    """Type of the Python number that this tracer stands for, if it is for one."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -140,6 +153,24 @@ class Primitive:
     batch : callable, optional
         ``batch(values, axes, params) -> (result, axis)``, where ``axes`` holds the
         batch axis of each operand or ``None``.
+    dual : callable, optional
+        ``dual(primals, tangents, params) -> (ans, tangents)``, in place of the
+        implementation and ``jvp``, where value and tangent are one computation: that
+        of a primitive whose parameters hold a program or a function.
+    code : callable, optional
+        ``code(operands, params, out)``, the Python expression over ``np`` that
+        compiled programs compute the result by; ``operands`` are :class:`Operand`, an
+        expression and its aval each.  Given the name of an array ``out``, it writes
+        the result there, or is ``None`` if it cannot.  Without a rule, compiled
+        programs call the implementation.
+    simplify : callable, optional
+        ``simplify(inputs, params, definition)``: an input or a value that is equal to
+        the result, or ``(primitive, inputs, params)`` of a simpler equation, or
+        ``None``; ``definition(var)`` is the equation that computed an input, if any.
+    flops : callable, optional
+        ``flops(inputs, outputs, params)``, floating-point operations from avals.
+    body : callable, optional
+        ``body(params)``, the program that this primitive is nothing but a call of.
     multiple : bool
         Whether the results come as a tuple.
     """
@@ -147,11 +178,16 @@ class Primitive:
     __slots__ = (
         "abstract",
         "batch",
+        "body",
+        "code",
+        "dual",
         "family",
+        "flops",
         "impl",
         "jvp",
         "multiple",
         "name",
+        "simplify",
         "transpose",
     )
 
@@ -164,6 +200,11 @@ class Primitive:
         jvp: Callable[..., Any] | None = None,
         transpose: Callable[..., Any] | None = None,
         batch: Callable[..., Any] | None = None,
+        dual: Callable[..., Any] | None = None,
+        code: Callable[..., Any] | None = None,
+        simplify: Callable[..., Any] | None = None,
+        flops: Callable[..., Any] | None = None,
+        body: Callable[..., Any] | None = None,
         multiple: bool = False,
         family: str = "",
     ) -> None:
@@ -173,6 +214,11 @@ class Primitive:
         self.jvp = jvp
         self.transpose = transpose
         self.batch = batch
+        self.dual = dual
+        self.code = code
+        self.simplify = simplify
+        self.flops = flops
+        self.body = body
         self.multiple = multiple
         self.family = family
         registry[name] = self

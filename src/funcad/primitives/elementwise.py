@@ -18,7 +18,16 @@ import numpy as np
 
 from funcad.backends import namespace
 from funcad.core.program import Var
-from funcad.core.tracing import Array, Params, Primitive, bind, dtype_of, shape_of
+from funcad.core.tracing import (
+    PYTHON_SCALARS,
+    Array,
+    Params,
+    Primitive,
+    Tracer,
+    bind,
+    dtype_of,
+    shape_of,
+)
 from funcad.primitives.families import one_at_a_time
 from funcad.primitives.shape import (
     batches_to_front,
@@ -121,15 +130,25 @@ def _batch(
 
 def _abstract(ufunc: Callable[..., Any]) -> Rule:
     @functools.lru_cache(maxsize=1024)
-    def result_dtype(kinds: tuple[Any, ...]) -> np.dtype[Any]:
+    def result_dtype(kinds: tuple[Any, ...]) -> Any:
         operands = [k(1) if isinstance(k, type) else np.empty(0, k) for k in kinds]
-        return np.asarray(ufunc(*operands)).dtype
+        result = ufunc(*operands)
+        return (
+            type(result) if type(result) in PYTHON_SCALARS else np.asarray(result).dtype
+        )
 
     def abstract(*operands: Any) -> tuple[tuple[int, ...], Any]:
-        kinds = tuple([x.dtype if hasattr(x, "dtype") else type(x) for x in operands])
+        kinds = tuple([_kind(x) for x in operands])
         return broadcast_shapes([shape_of(x) for x in operands]), result_dtype(kinds)
 
     return abstract
+
+
+def _kind(x: Any) -> Any:
+    """Dtype of an array; type of a Python number, or of what stands for one."""
+    if isinstance(x, Tracer):
+        return x.weak or x.dtype
+    return x.dtype if hasattr(x, "dtype") else type(x)
 
 
 def broadcast_shapes(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

@@ -85,7 +85,10 @@ class BatchTrace(Trace):
                 axes.append(None)
         out, axis = primitive.batch(values, axes, **params)
         if primitive.multiple:
-            return tuple(Batch(self, o, a) for o, a in zip(out, axis, strict=True))
+            return tuple(
+                o if a is None else Batch(self, o, a)
+                for o, a in zip(out, axis, strict=True)
+            )
         return Batch(self, out, axis)
 
 

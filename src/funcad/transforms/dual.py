@@ -61,11 +61,20 @@ class DualTrace(Trace):
             else:
                 primals.append(arg)
                 tangents.append(None)
+        if primitive.dual is not None:
+            ans, tangent = primitive.dual(primals, tangents, params)
+            return self._pack(primitive, ans, tangent)
         ans = bind(primitive, primals, params)
         jvp = primitive.jvp
         if jvp is None:
             return ans
         tangent = jvp(ans, primals, tangents, params)
+        if tangent is None or primitive.multiple:
+            return self._pack(primitive, ans, tangent)
+        return Dual(self, ans, tangent)
+
+    def _pack(self, primitive: Primitive, ans: Any, tangent: Any) -> Any:
+        """Results with their tangents, any of which may be ``None`` for zero."""
         if tangent is None:
             return ans
         if primitive.multiple:

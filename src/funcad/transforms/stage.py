@@ -11,6 +11,7 @@ from funcad.core import tree
 from funcad.core.errors import ConcretizationError, user_line
 from funcad.core.program import Equation, Program, Var
 from funcad.core.tracing import (
+    PYTHON_SCALARS,
     Array,
     Params,
     Primitive,
@@ -92,6 +93,10 @@ class Staged(Tracer):
         return self.variable.dtype
 
     @property
+    def weak(self) -> type | None:  # type: ignore[override]
+        return self.variable.weak
+
+    @property
     def array_type(self) -> type:
         return self._trace.array_type  # type: ignore[attr-defined, no-any-return]
 
@@ -131,10 +136,17 @@ class StageTrace(Trace):
             avals = primitive.abstract(*args, **params)
         else:
             avals = [primitive.abstract(*args, **params)]
-        outputs = tuple(Var(shape, dtype) for shape, dtype in avals)
+        outputs = tuple([_variable(*aval) for aval in avals])
         self.equations.append(Equation(primitive, inputs, params, outputs, user_line()))
         tracers = tuple(Staged(self, var) for var in outputs)
         return tracers if primitive.multiple else tracers[0]
+
+
+def _variable(shape: tuple[int, ...], dtype: Any) -> Var:
+    """A variable of that aval; a Python type stands for its numbers."""
+    if isinstance(dtype, type):
+        return Var(shape, np.dtype(dtype), dtype)
+    return Var(shape, dtype)
 
 
 def make_program(
@@ -225,7 +237,10 @@ def stage(f: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Program, Any]:
     arrays = [0 if isinstance(x, ShapeDtypeStruct) else x for x in leaves]
     check_leaves(arrays, treedef, "make_program", name=argument_name)
     trace = StageTrace(array_type_of(leaves))
-    inputs = [Var(shape_of(x), dtype_of(x)) for x in leaves]
+    inputs = [
+        _variable(shape_of(x), type(x) if type(x) in PYTHON_SCALARS else dtype_of(x))
+        for x in leaves
+    ]
     try:
         result = f(*tree.unflatten(treedef, [Staged(trace, v) for v in inputs]))
         outs, out_tree = tree.flatten(result)
