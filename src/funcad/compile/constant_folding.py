@@ -1,0 +1,77 @@
+"""Constant folding: what depends on no input is computed once, when compiling.
+
+An equation is left to the run where its result would make the program much larger than
+its operands do (a number broadcast to an image), where computing it raises an error or
+a floating-point warning, which is the user's to see when the program runs, and where
+its primitive is ``opaque``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from funcad.core.program import Equation, Program, Var
+from funcad.core.tracing import (
+    PYTHON_SCALARS,
+    Tracer,
+    bind,
+    dtype_of,
+    shape_of,
+)
+
+GROWTH = 16 * 1024
+"""Bytes by which the results of an equation may exceed its operands."""
+
+
+def fold_constants(program: Program) -> Program:
+    """The program without the equations whose operands are all known."""
+    known: dict[Var, Any] = {}
+    kept = []
+    for equation in program.equations:
+        inputs = equation.inputs
+        if known:
+            inputs = [known.get(v, v) if type(v) is Var else v for v in inputs]
+            equation = equation._replace(inputs=inputs)
+        values = None
+        if not any(isinstance(v, (Var, Tracer)) for v in inputs):
+            values = _computed(equation)
+        if values is None:
+            kept.append(equation)
+        else:
+            known.update(zip(equation.outputs, values))
+    if not known:
+        return program
+    outputs = [known.get(v, v) if type(v) is Var else v for v in program.outputs]
+    return Program(program.inputs, kept, outputs)
+
+
+def _computed(equation: Equation) -> tuple[Any, ...] | None:
+    """Results of an equation over values, if they may take its place."""
+    primitive, inputs, params, outputs, _ = equation
+    grown = sum(map(_bytes, outputs)) - sum(map(_bytes, inputs))
+    if primitive.opaque or grown > GROWTH:
+        return None
+    try:
+        with np.errstate(divide="raise", over="raise", invalid="raise"):
+            result = bind(primitive, inputs, params)
+    except Exception:
+        return None
+    values = tuple(result) if primitive.multiple else (result,)
+    return values if all(map(_stands_for, values, outputs)) else None
+
+
+def _bytes(x: Any) -> int:
+    return math.prod(shape_of(x)) * dtype_of(x).itemsize
+
+
+def _stands_for(value: Any, var: Var) -> bool:
+    """Whether a value is what the program says of the variable."""
+    number = type(value) if type(value) in PYTHON_SCALARS else None
+    return (
+        number is var.weak
+        and shape_of(value) == var.shape
+        and dtype_of(value) == var.dtype
+    )

@@ -1,0 +1,30 @@
+"""The passes from program to program, in their order."""
+
+from __future__ import annotations
+
+from funcad.compile.common_subexpressions import merge_common_subexpressions
+from funcad.compile.constant_folding import fold_constants
+from funcad.compile.dead_code import eliminate_dead_code
+from funcad.compile.inline import inline
+from funcad.core.program import Program
+
+PASSES = (
+    inline,
+    eliminate_dead_code,
+    fold_constants,
+    merge_common_subexpressions,
+    eliminate_dead_code,
+)
+
+
+def simplify(program: Program) -> Program:
+    """The same function in fewer and cheaper equations.
+
+    Every pass takes time in proportion to the length of the program, and one round of
+    them leaves hardly anything to a second.  Results may become inputs, constants, or
+    one and the same variable, where they were computed separately before: whoever runs
+    the program copies what the caller might write into.
+    """
+    for transformation in PASSES:
+        program = transformation(program)
+    return program
