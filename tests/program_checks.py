@@ -71,11 +71,11 @@ def _number(x: Any) -> type | None:
     return type(x) if type(x) in PYTHON_SCALARS else None
 
 
-def assert_same_bits(got: Any, want: Any) -> None:
-    """Equal to the last bit, but for the sign of a NaN."""
+def assert_same_bits(got: Any, want: Any, zeros: bool = True) -> None:
+    """Equal to the last bit, but for the sign of a NaN, and of zeros if so chosen."""
     assert_same_avals(got, want)
     np.testing.assert_array_equal(got, want)
-    if dtype_of(want).kind in "fc":
+    if zeros and dtype_of(want).kind in "fc":
         for x, y in zip(parts(got), parts(want), strict=True):
             nan = np.isnan(y)
             assert np.array_equal(np.signbit(x) | nan, np.signbit(y) | nan)

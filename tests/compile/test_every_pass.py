@@ -10,6 +10,7 @@ import pytest
 from hypothesis import strategies as st
 
 import funcad
+from funcad.compile.algebra import apply_algebra
 from funcad.compile.common_subexpressions import merge_common_subexpressions
 from funcad.compile.constant_folding import fold_constants
 from funcad.compile.dead_code import eliminate_dead_code
@@ -43,10 +44,14 @@ Pass = Callable[[Program], Program]
 PASSES = [
     inline,
     fold_constants,
+    apply_algebra,
     merge_common_subexpressions,
     eliminate_dead_code,
     simplify,
 ]
+# algebra may give a zero the other sign, which division makes an infinity of
+REGARDLESS_OF_ZEROS = (apply_algebra, simplify)
+
 every_pass = pytest.mark.parametrize("transformation", PASSES, ids=lambda p: p.__name__)
 
 
@@ -60,7 +65,7 @@ def check_pass(transformation: Pass, program: Program, args: Any) -> None:
     assert len(after.outputs) == len(program.outputs)
     wants, gots = program.evaluate(args), evaluated(after, args)
     for got, want in zip(gots, wants, strict=True):
-        assert_same_bits(got, want)
+        assert_same_bits(got, want, zeros=transformation not in REGARDLESS_OF_ZEROS)
     assert_identical(transformation(after), after)
 
 
@@ -156,7 +161,9 @@ def test_random_programs_of_constants_mean_the_same(transformation):
 
 @pytest.mark.parametrize("name", sorted(SAMPLES))
 def test_calls_of_every_primitive_mean_the_same(name):
-    @for_all(SAMPLES[name].calls(EVERY_DTYPE), generators(), st.integers(0, 3))
+    @for_all(
+        SAMPLES[name].calls(EVERY_DTYPE), generators(), st.integers(0, 3), share=0.6
+    )
     def check(call, rng, chosen):
         params = {k: "numpy" if v is HERE else v for k, v in call.params.items()}
         through = SAMPLES[name].through or (lambda p, *xs, **kw: p(*xs, **kw))

@@ -35,9 +35,7 @@ def fold_constants(program: Program) -> Program:
         if known:
             inputs = [known.get(v, v) if type(v) is Var else v for v in inputs]
             equation = equation._replace(inputs=inputs)
-        values = None
-        if not any(isinstance(v, (Var, Tracer)) for v in inputs):
-            values = _computed(equation)
+        values = computed(equation)
         if values is None:
             kept.append(equation)
         else:
@@ -48,9 +46,11 @@ def fold_constants(program: Program) -> Program:
     return Program(program.inputs, kept, outputs)
 
 
-def _computed(equation: Equation) -> tuple[Any, ...] | None:
-    """Results of an equation over values, if they may take its place."""
+def computed(equation: Equation) -> tuple[Any, ...] | None:
+    """Results of an equation of known values, if they may take its place."""
     primitive, inputs, params, outputs, _ = equation
+    if any(isinstance(v, (Var, Tracer)) for v in inputs):
+        return None
     grown = sum(map(_bytes, outputs)) - sum(map(_bytes, inputs))
     if primitive.opaque or grown > GROWTH:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from funcad.compile.algebra import apply_algebra
 from funcad.compile.common_subexpressions import merge_common_subexpressions
 from funcad.compile.constant_folding import fold_constants
 from funcad.compile.dead_code import eliminate_dead_code
@@ -12,6 +13,7 @@ PASSES = (
     inline,
     eliminate_dead_code,
     fold_constants,
+    apply_algebra,
     merge_common_subexpressions,
     eliminate_dead_code,
 )

@@ -165,8 +165,11 @@ class Primitive:
         programs call the implementation.
     simplify : callable, optional
         ``simplify(inputs, params, definition)``: an input or a value that is equal to
-        the result, or ``(primitive, inputs, params)`` of a simpler equation, or
-        ``None``; ``definition(var)`` is the equation that computed an input, if any.
+        the result (a list of them, where it is ``multiple``), or ``(primitive, inputs,
+        params)`` of a simpler equation, whose inputs may be such tuples, or ``None``;
+        ``definition(x)`` is the equation that computed an input, if any.  A value whose
+        shape or dtype is not the result's is not put in its place, so a rule need not
+        compare them.
     flops : callable, optional
         ``flops(inputs, outputs, params)``, floating-point operations from avals.
     body : callable, optional

@@ -205,3 +205,14 @@ def grid_along(indices: Array, shape: Shape, axis: int) -> tuple[Array, ...]:
             # where the indices are; x may be a tangent, which has no place yet
             grid.append(namespace(indices).arange(n).reshape(place))
     return tuple(grid)
+
+
+# ------------------------------------------------------------ what they simplify to
+
+
+def _simpler_index(inputs: Sequence[Any], params: Any, definition: Any) -> Any:
+    whole = (part is Ellipsis or part == slice(None) for part in params["template"])
+    return inputs[0] if all(whole) else None
+
+
+index.simplify = embed.simplify = _simpler_index
