@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from funcad.backends import backend_of, backend_of_type
+from funcad.compile.dead_code import eliminate_dead_code
 from funcad.compile.plan import THRESHOLD, Place, Plan, nbytes, plan
 from funcad.compile.source import Source, write
 from funcad.core.errors import format_line
@@ -67,6 +68,8 @@ class Compiled:
     Attributes
     ----------
     program : Program
+        What it was made of.
+    optimized : Program
         What runs.
     function : callable
         The bare function: errors that it raises have not been explained.
@@ -80,6 +83,7 @@ class Compiled:
         "_spare",
         "filename",
         "function",
+        "optimized",
         "program",
     )
 
@@ -92,6 +96,7 @@ class Compiled:
         backend = backend_of_type(array_type)
         on_host = backend.namespace is np
         self.program = program
+        self.optimized = program = eliminate_dead_code(program)
         self._backend = backend
         self._plan: Plan = plan(program, threshold if on_host else None)
         self._source: Source = write(program, self._plan)
@@ -106,9 +111,7 @@ class Compiled:
             if len(args) == len(self.program.inputs):
                 backend = backend_of(*args)
                 if backend is not self._backend:
-                    array_type = next(
-                        type(x) for x in args if backend_of(x) is backend
-                    )
+                    array_type = next(type(x) for x in args if backend_of(x) is backend)
                     return compiled(self.program, array_type)(*args)
             self.explain(error)
 
@@ -134,10 +137,10 @@ class Compiled:
         -------
         Memory
         """
-        outputs = {id(v): v for v in self.program.outputs if v is not None}
+        outputs = {id(v): v for v in self.optimized.outputs if v is not None}
         return Memory(
-            sum(map(nbytes, self.program.inputs)),
-            sum(map(nbytes, self.program.constants)),
+            sum(map(nbytes, self.optimized.inputs)),
+            sum(map(nbytes, self.optimized.constants)),
             self._plan.workspace,
             self._plan.temporaries,
             sum(map(nbytes, outputs.values())),
@@ -172,7 +175,7 @@ class Compiled:
         raise_explained(error, equation.primitive.name, operands)
 
     def __repr__(self) -> str:
-        return f"<compiled program of {len(self.program.equations)} equations>"
+        return f"<compiled program of {len(self.optimized.equations)} equations>"
 
     # ---------------------------------------------------------------------------- how
 
@@ -182,9 +185,7 @@ class Compiled:
         names: dict[str, Any] = {
             "np": self._backend.namespace,
             "spare": self._spare,
-            "take_workspace": _taker(
-                self._spare, source.places, self._plan.workspace
-            ),
+            "take_workspace": _taker(self._spare, source.places, self._plan.workspace),
             **source.functions,
             **source.constants,
         }

@@ -105,7 +105,9 @@ class _Planner:
     def __init__(self, program: Program, threshold: int) -> None:
         self.program = program
         self.threshold = threshold
-        self.owners: dict[Var, frozenset[Var]] = {v: frozenset() for v in program.inputs}
+        self.owners: dict[Var, frozenset[Var]] = {
+            v: frozenset() for v in program.inputs
+        }
         """Whose memory a value may be looking at; the arguments' is not ours."""
         self.contiguous: set[Var] = set(program.inputs)
         self.writes: set[Var] = set()
@@ -276,4 +278,3 @@ def _give_back(free: list[list[int]], start: int, stop: int) -> None:
         free[place][1] = free.pop(place + 1)[1]
     if place and free[place - 1][1] == start:
         free[place - 1][1] = free.pop(place)[1]
-
