@@ -7,7 +7,7 @@ import funcad
 from funcad.compile.common_subexpressions import merge_common_subexpressions
 from funcad.core.program import Equation, Program, Var
 from funcad.core.tracing import Primitive, registry
-from program_checks import assert_same_bits, counts
+from program_checks import as_part, assert_same_bits, counts
 
 X = np.array([0.3, -1.2, 2.5])
 FLOAT = np.dtype(float)
@@ -15,7 +15,7 @@ FLOAT = np.dtype(float)
 
 def merged(f, *args):
     program = funcad.make_program(f)(*args)
-    after = merge_common_subexpressions(program)
+    after = as_part(merge_common_subexpressions, program)
     for got, want in zip(after.evaluate(args), program.evaluate(args), strict=True):
         assert_same_bits(got, want)
     return counts(after)
@@ -119,7 +119,7 @@ def test_parameters_that_cannot_be_hashed_are_left_alone():
             ],
             [a, b, c, d],
         )
-        after = merge_common_subexpressions(program)
+        after = as_part(merge_common_subexpressions, program)
         assert after.outputs == [a, b, c, c]
         after = merge_common_subexpressions(
             Program([x], [equation(c, start=0), equation(d, start=False)], [c, d])
@@ -162,6 +162,27 @@ def test_opaque_equations_are_not_merged_nor_what_depends_on_them():
         }
     finally:
         del registry[barrier.name]
+
+
+def test_results_that_the_caller_sees_stay_two():
+    def f(x):
+        y, z = x * 2, x * 2
+        return x * 2, y.T, z.T, x * 2 + 1, x.T, x.T
+
+    program = funcad.make_program(f)(X[None])
+    after = merge_common_subexpressions(program)
+    assert counts(after) == {"multiply": 3, "transpose": 3, "add": 1}
+    outs = after.evaluate([X[None]])
+    for i, out in enumerate(outs[:4]):
+        assert not any(np.shares_memory(out, other) for other in outs[:i])
+
+
+def test_a_result_that_the_caller_sees_may_be_used_for_others():
+    program = funcad.make_program(lambda x: (np.sin(x), np.cos(np.sin(x))))(X)
+    after = merge_common_subexpressions(program)
+    assert counts(after) == {"sin": 1, "cos": 1}
+    program = funcad.make_program(lambda x: (np.cos(np.sin(x)), np.sin(x)))(X)
+    assert counts(merge_common_subexpressions(program)) == {"sin": 1, "cos": 1}
 
 
 def test_a_program_without_repetition_is_returned_itself():

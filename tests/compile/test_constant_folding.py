@@ -177,6 +177,23 @@ def test_opaque_primitives_are_not_called_beforehand():
         del registry[primitive.name]
 
 
+def test_the_caller_gets_no_constant_of_the_program():
+    a, b, c, x = var(3), var(3), var(1, 3), var()
+    program = Program(
+        [x],
+        [
+            equation("sin", X, out=a),
+            equation("cos", a, out=b),
+            equation("reshape", b, out=c, shape=(1, 3)),
+        ],
+        [c],
+    )
+    folded = fold_constants(program)
+    assert counts(folded) == {"cos": 1, "reshape": 1}
+    first, second = folded.evaluate([0.0]) + folded.evaluate([0.0])
+    assert not np.shares_memory(first, second)
+
+
 def test_arrays_of_every_library_are_folded_where_they_are(library):
     x = library.from_host(X)
     program = after_a_constant("sin", x, out=var(3))

@@ -25,6 +25,7 @@ from funcad.transforms.derived import (
     transposed,
 )
 from program_checks import (
+    as_part,
     assert_identical,
     assert_same_bits,
     assert_well_formed,
@@ -58,15 +59,22 @@ every_pass = pytest.mark.parametrize("transformation", PASSES, ids=lambda p: p._
 def check_pass(transformation: Pass, program: Program, args: Any) -> None:
     """The meaning stays, nothing is mutated, and a second time nothing happens."""
     before = copied(program)
-    after = transformation(program)
+    check_meaning(transformation, program, transformation(program), args)
+    check_meaning(transformation, program, as_part(transformation, program), args)
     assert_identical(program, before)
+    after = transformation(program)
+    assert_identical(transformation(after), after)
+
+
+def check_meaning(
+    transformation: Pass, program: Program, after: Program, args: Any
+) -> None:
     assert_well_formed(after)
     assert after.inputs == program.inputs
     assert len(after.outputs) == len(program.outputs)
     wants, gots = program.evaluate(args), evaluated(after, args)
     for got, want in zip(gots, wants, strict=True):
         assert_same_bits(got, want, zeros=transformation not in REGARDLESS_OF_ZEROS)
-    assert_identical(transformation(after), after)
 
 
 # ------------------------------------------------------------------- what they run on

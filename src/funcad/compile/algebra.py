@@ -4,10 +4,12 @@ The identities are rules of the primitives, each in its own room: ``x * 1`` is k
 ``multiply``.  Here they are applied until none fits, in one walk: a rule looks only at
 what computed its inputs, and that is in its simplest form by then.
 
-Results keep their shapes, dtypes and bits, with these exceptions: a zero may have the
+Results keep their shapes, dtypes and bits, with two exceptions: a zero may have the
 other sign where a sum of zeros is meant (``sum(-x)`` is computed as ``-sum(x)``, and a
 sum over no axes is its operand), and ``power`` with the exponents 2, 0.5 and -1 is
 computed as the operator ``**`` does it, by ``square``, ``sqrt`` and ``reciprocal``.
+What has no axes may be a scalar where it was an array, or the reverse: NumPy gives now
+one, now the other.
 """
 
 from __future__ import annotations
@@ -16,13 +18,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from funcad.compile.constant_folding import computed
+from funcad.compile.visible import visible
 from funcad.core.program import Equation, Program, Var
 from funcad.core.tracing import PYTHON_SCALARS, Params, Primitive, dtype_of, shape_of
 
 
 def apply_algebra(program: Program) -> Program:
     """The program with its equations in the simplest form that their rules know."""
-    walk = _Walk()
+    walk = _Walk(visible(program))
     for equation in program.equations:
         walk.write(equation)
     if not walk.changed:
@@ -33,7 +36,8 @@ def apply_algebra(program: Program) -> Program:
 class _Walk:
     """The equations written so far, and what takes the place of variables."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: set[Var]) -> None:
+        self.shown = shown
         self.equations: list[Equation] = []
         self.definitions: dict[Var, Equation] = {}
         self.same: dict[Var, Any] = {}
@@ -61,14 +65,14 @@ class _Walk:
                 self.changed = True
                 continue
             values = found if primitive.multiple else [found]
-            if all(map(_same_aval, values, outputs)):
+            if self.may_be(values, primitive, outputs):
                 self.same.update(zip(outputs, values, strict=True))
                 self.changed = True
                 return values
             break
         equation = Equation(primitive, inputs, params, outputs, line)
         # rules may put together what depends on no input
-        known = computed(equation)
+        known = computed(equation, self.shown)
         if known is not None:
             self.same.update(zip(outputs, known))
             self.changed = True
@@ -77,6 +81,17 @@ class _Walk:
         for v in outputs:
             self.definitions[v] = equation
         return outputs
+
+    def may_be(
+        self, values: Sequence[Any], primitive: Primitive, outputs: Sequence[Var]
+    ) -> bool:
+        """Whether results may be replaced by values, and the caller sees no change."""
+        if not all(map(_same_aval, values, outputs)):
+            return False
+        if self.shown.isdisjoint(outputs):
+            return True
+        # a view is replaced by what it is a view of
+        return bool(primitive.view)
 
     def term(self, x: Any, line: tuple[str, int] | None) -> Any:
         """An input of a rule's result, which may be an equation to be written first."""

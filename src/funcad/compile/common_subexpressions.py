@@ -3,16 +3,19 @@
 Equations are numbered by what they compute: their primitive, their inputs and their
 parameters, in which 1, 1.0 and True, and 0.0 and -0.0, are different.  Arrays are the
 same where they are one object.  Equations of ``opaque`` primitives, and those whose
-parameters cannot be hashed, are left alone.
+parameters cannot be hashed, are left alone; and two results that the caller sees stay
+two, for writing into one must not change the other.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from funcad.core.program import Program, Var
+from funcad.compile.visible import visible
+from funcad.core.program import Equation, Program, Var
 from funcad.core.tracing import PYTHON_SCALARS
 
 
@@ -21,6 +24,7 @@ def merge_common_subexpressions(program: Program) -> Program:
     found: dict[Any, Any] = {}
     same: dict[Var, Var] = {}
     kept = []
+    shown = visible(program)
     for equation in program.equations:
         primitive, inputs, params, outputs, _ = equation
         if same:
@@ -33,7 +37,7 @@ def merge_common_subexpressions(program: Program) -> Program:
                 earlier = found.setdefault(key, outputs)
             except TypeError:  # a parameter that cannot be hashed
                 earlier = outputs
-            if earlier is not outputs:
+            if earlier is not outputs and _may_merge(equation, earlier, shown):
                 same.update(zip(outputs, earlier, strict=True))
                 continue
         kept.append(equation)
@@ -41,6 +45,17 @@ def merge_common_subexpressions(program: Program) -> Program:
         return program
     outs = [same.get(v, v) if type(v) is Var else v for v in program.outputs]
     return Program(program.inputs, kept, outs)
+
+
+def _may_merge(equation: Equation, earlier: Sequence[Var], shown: set[Var]) -> bool:
+    """Whether nobody sees that the results are those of an earlier equation."""
+    if shown.isdisjoint(equation.outputs):
+        return True
+    # views of the same memory are the caller's, too, when they are two
+    if shown.isdisjoint(earlier) or equation.primitive.view:
+        shown.update(earlier)
+        return True
+    return False
 
 
 def _operand(value: Any) -> Any:

@@ -23,9 +23,8 @@ def simplify(program: Program) -> Program:
     """The same function in fewer and cheaper equations.
 
     Every pass takes time in proportion to the length of the program, and one round of
-    them leaves hardly anything to a second.  Results may become inputs, constants, or
-    one and the same variable, where they were computed separately before: whoever runs
-    the program copies what the caller might write into.
+    them leaves hardly anything to a second.  Results share memory with arguments,
+    constants and one another only where they did before.
     """
     for transformation in PASSES:
         program = transformation(program)

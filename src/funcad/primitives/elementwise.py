@@ -755,7 +755,7 @@ def _simpler_quotient(x: Any, y: Any, definition: Rule) -> Any:
         return None
     if _is(y, 1):
         return x
-    if _is_power_of_two(y):
+    if shape_of(x) and _is_power_of_two(y):
         return multiply, (x, 1 / y), {}
     source = _negated(x, definition)
     if source is None:

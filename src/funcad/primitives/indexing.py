@@ -237,8 +237,10 @@ def grid_along(indices: Array, shape: Shape, axis: int) -> tuple[Array, ...]:
 
 
 def _simpler_index(inputs: Sequence[Any], params: Any, definition: Any) -> Any:
+    (x,) = inputs
+    # of an array without axes, what is read is a copy
     whole = (part is Ellipsis or part == slice(None) for part in params["template"])
-    return inputs[0] if all(whole) else None
+    return x if shape_of(x) and all(whole) else None
 
 
 index.simplify = embed.simplify = _simpler_index
