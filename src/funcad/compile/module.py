@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from funcad.backends import backend_of
-from funcad.compile.naming import assigned_names, identifier, names_of_paths
+from funcad.compile.naming import assigned_names, names_of_paths
 from funcad.compile.plan import Plan
 from funcad.compile.source import Source, write
 from funcad.core import tree
@@ -39,6 +39,7 @@ def module(
     out_tree: Any,
     name: str,
     summary: str,
+    exporting: tuple[str, int] | None = None,
 ) -> str:
     """Source of a module with one function.
 
@@ -54,6 +55,8 @@ def module(
         Of the function.
     summary : str
         One line that says what it computes.
+    exporting : tuple of (str, int), optional
+        The line that exports, whose text says nothing of what is computed.
 
     Returns
     -------
@@ -79,7 +82,13 @@ def module(
     }
     named = assigned_names(program, named, reserved - set(inputs))
     nothing = Plan({}, set(), [[] for _ in program.equations], 0, 0)
-    source = write(program, nothing, name, named, _users_text)
+    source = write(
+        program,
+        nothing,
+        name,
+        named,
+        lambda line: "" if line == exporting else _users_text(line),
+    )
     unpacking = [
         f"    {variable} = {argument}{tree.keystr(path)}"
         for variable, (argument, path) in zip(inputs, paths)
@@ -94,8 +103,8 @@ def module(
         f"    return {_literal_tree(out_tree, iter(results))}",
     ]
     parts = [
-        f'"""{summary}\n\nWritten by funcad.export; it needs NumPy alone.\n"""',
-        "\n".join(_imports(source.constants)),
+        f'"""{summary}\n\nWritten by funcad.export; it needs NumPy alone.\n"""\n\n'
+        + "\n".join(_imports(source.constants)),
     ]
     if source.constants:
         parts.append(
@@ -229,8 +238,12 @@ def _array(value: Any) -> str:
     kind = f"np.{host.dtype.name}"
     if isinstance(host, np.generic):
         return f"{kind}({_number(host.item())})"
+    if host.size and host.tobytes() == host.flat[0].tobytes() * host.size:
+        return f"np.full({host.shape}, {_number(host.flat[0].item())}, {kind})"
+    if host.size == 0:
+        return f"np.empty({host.shape}, {kind})"
     if _is_short(host):
-        return f"np.array({_numbers(host.tolist())}, {kind}).reshape({host.shape})"
+        return f"np.array({_numbers(host.tolist())}, {kind})"
     file = io.BytesIO()
     np.save(file, host, allow_pickle=False)
     text = base64.b85encode(zlib.compress(file.getvalue(), 9)).decode("ascii")

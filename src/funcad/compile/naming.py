@@ -28,10 +28,12 @@ def unique(name: str, taken: Iterable[str]) -> str:
 
 def identifier(text: str) -> str:
     """A text as a name of Python's."""
-    name = re.sub(r"\W+", "_", text).strip("_")
+    name = text if text.isidentifier() else re.sub(r"\W+", "_", text).strip("_")
     if not name or name[0].isdigit():
         name = f"x{name}"
-    return f"{name}_" if keyword.iskeyword(name) or keyword.issoftkeyword(name) else name
+    return (
+        f"{name}_" if keyword.iskeyword(name) or keyword.issoftkeyword(name) else name
+    )
 
 
 def names_of_paths(paths: Sequence[Sequence[str | int]]) -> list[str]:

@@ -74,7 +74,7 @@ def write(
     names : mapping of Var to str, optional
         Of variables; the others get letters.
     note : callable, optional
-        What is written above the equations of a line of the user's.
+        What is written above the equations of a line of the user's, if anything.
 
     Returns
     -------
@@ -115,7 +115,9 @@ class _Writer:
         ):
             if equation.line is not None and equation.line != user_line:
                 user_line = equation.line
-                self._line(f"    # {self.note(user_line)}")
+                text = self.note(user_line)
+                if text:
+                    self._line(f"    # {text}")
             self._equation(equation)
             if released:
                 names = ", ".join([self._name(v) for v in released])

@@ -10,8 +10,7 @@ from typing import Any
 
 from funcad.compile.module import Parameter, module
 from funcad.compile.naming import identifier, unique
-from funcad.core import tree
-from funcad.core.errors import ExportError
+from funcad.core.errors import ExportError, user_line
 from funcad.transforms.arguments import wraps
 from funcad.transforms.jit import Jitted, jit
 
@@ -25,7 +24,7 @@ def export(
     name: str | None = None,
     **kwargs: Any,
 ) -> str:
-    """Write a function down as a Python module that needs NumPy alone.
+    '''Write a function down as a Python module that needs NumPy alone.
 
     The module holds one function, straight-line code for arguments of the structure,
     shapes and dtypes given here: the optimized program, with the names of the user's
@@ -63,18 +62,18 @@ def export(
     >>> def norm(x):
     ...     return np.sqrt(np.sum(x * x))
     >>> print(funcad.export(norm, np.zeros(3)))
-    \"""norm, compiled for x : float64[3].
+    \"""norm.
     <BLANKLINE>
     Written by funcad.export; it needs NumPy alone.
     \"""
-    <BLANKLINE>
-    <BLANKLINE>
-    import numpy as np
-    <BLANKLINE>
-    <BLANKLINE>
+    ...
     def norm(x):
-        ...
-    """
+    ...
+        a = x * x
+        b = a.sum(axis=(0,))
+        c = np.sqrt(b)
+        return c
+    '''
     wraps(f, "export")
     jitted = f if isinstance(f, Jitted) else jit(f)
     lowered = jitted.lower(*args, **kwargs)
@@ -90,6 +89,7 @@ def export(
         lowered.out_tree,
         name,
         _summary(f),
+        user_line(),
     )
     if path is not None:
         pathlib.Path(path).write_text(text, encoding="utf-8")
@@ -120,14 +120,11 @@ def _parameters(f: Any, in_tree: Any, count: int) -> list[Parameter]:
         known = []
     names = list(keywords._node[1] or ())
     found = [
-        Parameter(name, child, True) for name, child in zip(names, keywords.children())
+        Parameter(unique(identifier(name), ["np"]), child, True)
+        for name, child in zip(names, keywords.children())
     ]
     for i, child in enumerate(positional.children()):
         name = known[i] if i < len(known) else f"x{i + 1}"
-        taken = [p.name for p in found]
+        taken = ["np", *(p.name for p in found)]
         found.insert(i, Parameter(unique(identifier(name), taken), child, False))
     return found
-
-
-def _unused(treedef: Any) -> bool:
-    return tree.structure(None) == treedef
