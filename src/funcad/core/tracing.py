@@ -177,6 +177,9 @@ class Primitive:
     view : str, optional
         When the result is a view of the first operand: "always", where that is
         "contiguous", or where it has the "same dtype"; otherwise it may be one.
+    definition : str, optional
+        Source of a function of this name over ``np`` alone, with the implementation's
+        parameters: what an exported module defines where there is no ``code``.
     multiple : bool
         Whether the results come as a tuple.
     opaque : bool
@@ -190,6 +193,7 @@ class Primitive:
         "batch",
         "body",
         "code",
+        "definition",
         "dual",
         "family",
         "flops",
@@ -217,6 +221,7 @@ class Primitive:
         simplify: Callable[..., Any] | None = None,
         flops: Callable[..., Any] | None = None,
         body: Callable[..., Any] | None = None,
+        definition: str | None = None,
         view: str = "",
         multiple: bool = False,
         opaque: bool = False,
@@ -233,6 +238,7 @@ class Primitive:
         self.simplify = simplify
         self.flops = flops
         self.body = body
+        self.definition = definition
         self.view = view
         self.multiple = multiple
         self.opaque = opaque
