@@ -2,24 +2,31 @@
 
 Variables have the letters that the program prints with.  Each equation is a line, an
 expression of the primitive's ``code`` rule or a call of its implementation by name,
-under a comment with the user's own line that it comes from.
+under a comment with the user's own line that it comes from.  Equations that run block
+by block are the body of a loop, in which ``x_`` is the block of ``x``.
 """
 
 from __future__ import annotations
 
+import builtins
 import keyword
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from funcad.compile.plan import Place, Plan, expression
+from funcad.compile.expressions import expression
+from funcad.compile.fuse import Step, block_shape, takes_rows
+from funcad.compile.plan import Place, Plan
 from funcad.core.errors import format_line
 from funcad.core.program import Equation, Program, Var, letters
-from funcad.core.tracing import PYTHON_SCALARS, bind, registry
+from funcad.core.tracing import PYTHON_SCALARS, bind, registry, shape_of
 from funcad.primitives.code import literal
 
-_RESERVED = {*keyword.kwlist, *keyword.softkwlist, "np", "spare", "workspace"}
+_RESERVED = {
+    *(*keyword.kwlist, *keyword.softkwlist, *dir(builtins)),
+    *("np", "spare", "workspace", "start", "rows"),
+}
 
 
 class Source(NamedTuple):
@@ -52,13 +59,17 @@ class Source(NamedTuple):
     names: dict[Var, str]
 
 
-def write(program: Program, plan: Plan, name: str = "compiled") -> Source:
+def write(
+    program: Program, steps: Sequence[Step], plan: Plan, name: str = "compiled"
+) -> Source:
     """Python source of a program.
 
     Parameters
     ----------
     program : Program
         Without tracers among its constants.
+    steps : list of Step
+        Its equations, in order.
     plan : Plan
         Where its values lie.
     name : str, optional
@@ -68,12 +79,13 @@ def write(program: Program, plan: Plan, name: str = "compiled") -> Source:
     -------
     Source
     """
-    return _Writer(program, plan).write(name)
+    return _Writer(program, steps, plan).write(name)
 
 
 class _Writer:
-    def __init__(self, program: Program, plan: Plan) -> None:
+    def __init__(self, program: Program, steps: Sequence[Step], plan: Plan) -> None:
         self.program = program
+        self.steps = steps
         self.plan = plan
         self.lines: list[str] = []
         self.equations: list[Equation | None] = []
@@ -82,23 +94,24 @@ class _Writer:
         self.constant_names: dict[int, str] = {}
         self.functions: dict[str, Callable[..., Any]] = {}
         self.views: dict[Place, str] = {}
+        self.user_line: tuple[str, int] | None = None
 
     def write(self, name: str) -> Source:
         program = self.program
         given = [self._name(v) for v in program.inputs]
         self._line(f"def {name}({', '.join(given)}):")
         head = len(self.lines)
-        user_line = None
-        for equation, released in zip(
-            program.equations, self.plan.released, strict=True
-        ):
-            if equation.line is not None and equation.line != user_line:
-                user_line = equation.line
-                self._line(f"    # {format_line(user_line)}")
-            self._equation(equation)
+        for e in program.equations:
+            for v in e.outputs:  # the letters that the program prints with
+                self._name(v)
+        for step, released in zip(self.steps, self.plan.released, strict=True):
+            if step.lead:
+                self._loop(step)
+            else:
+                self._equation(step.equations[0])
             if released:
                 names = ", ".join([self._name(v) for v in released])
-                self._line(f"    del {names}", equation)
+                self._line(f"    del {names}")
         results = ", ".join([self._text(v) for v in program.outputs])
         results = f"({results},)" if len(program.outputs) == 1 else f"({results})"
         if self.views:
@@ -131,20 +144,114 @@ class _Writer:
         self.lines.append(text)
         self.equations.append(equation)
 
+    def _comment(self, e: Equation, indent: str) -> None:
+        if e.line is not None and e.line != self.user_line:
+            self.user_line = e.line
+            self._line(f"{indent}# {format_line(e.line)}")
+
+    def _loop(self, step: Step) -> None:
+        """Equations that run together, block by block."""
+        plan, lead, extent, size = self.plan, step.lead, step.extent, step.rows
+        blocks: dict[Var, str] = {}  # what stands for a value's block
+        results: dict[Var, str] = {}  # what is to be written in rows
+        whole: dict[tuple[Var, bool], str] = {}  # operands, by rows or not
+        head: list[str] = []
+        temporary: list[str] = []
+
+        def rows_of(v: Var, name: str) -> str:
+            if lead == 1:
+                return name
+            shape = ", ".join(map(str, (extent, *v.shape[lead:])))
+            head.append(f"    {name}_rows = {name}.reshape({shape})")
+            return f"{name}_rows"
+
+        def operand(e: Equation, v: Any) -> str:
+            if type(v) is Var and v in blocks:
+                return blocks[v]
+            by_rows = takes_rows(e, v, lead)
+            key = (v if type(v) is Var else id(v), by_rows)
+            if key not in whole:
+                name = self._text(v)
+                shape = block_shape(step, e, v)
+                if by_rows and not is_number(v):
+                    source = rows_of(v, name)
+                    body.append((f"        {name}_ = {source}[rows]", None))
+                    if type(v) is Var and v not in plan.places:
+                        temporary.append(f"{name}_")
+                    name = f"{name}_"
+                elif shape != shape_of(v):
+                    shown = ", ".join(map(str, shape))
+                    head.append(f"    {name}_all = {name}.reshape({shown})")
+                    name = f"{name}_all"
+                whole[key] = name
+            return whole[key]
+
+        body: list[tuple[str, Equation | None]] = []
+        for e in step.equations:
+            (out,) = e.outputs
+            name = self._name(out)
+            texts = [operand(e, v) for v in e.inputs]
+            shapes = [block_shape(step, e, v) for v in e.inputs]
+            params = e.primitive.blocks([shape_of(v) for v in e.inputs], e.params, lead)
+            block = e._replace(params=params)
+            into = None
+            left = name
+            if out in plan.places or out in plan.fresh:
+                into = f"{rows_of(out, name)}[rows]"
+                results[out] = name
+                left = f"{name}_"
+            elif out in plan.scratch:
+                into = self._view(plan.scratch[out])
+                if extent % size:
+                    into += f"[: {extent} - start]"
+            text = expression(block, texts, into, shapes)
+            assert text is not None
+            self._import(e, text)
+            if e.line is not None and e.line != self.user_line:
+                self.user_line = e.line
+                body.append((f"        # {format_line(e.line)}", None))
+            body.append((f"        {left} = {text}", e))
+            blocks[out] = left
+        self._line(
+            f"    # {len(step.equations)} operations on {size} of {extent} rows at a time"
+        )
+        for out, name in results.items():
+            place = plan.places.get(out)
+            made = self._empty(out) if place is None else self._view(place)
+            self._line(f"    {name} = {made}")
+        for text in head:
+            self._line(text)
+        self._line(f"    for start in range(0, {extent}, {size}):")
+        self._line(f"        rows = slice(start, start + {size})")
+        for text, equation in body:
+            self._line(text, equation)
+
+    def _view(self, place: Place) -> str:
+        return self.views.setdefault(place, f"w{len(self.views)}")
+
+    def _empty(self, v: Var) -> str:
+        return f"np.empty({literal(v.shape)}, {literal(v.dtype)})"
+
+    def _import(self, e: Equation, text: str) -> None:
+        """Make the implementation known where an expression calls it."""
+        if f"{e.primitive.name}(" in text:
+            self._function(e.primitive.name, e.primitive.impl)
+
     def _equation(self, e: Equation) -> None:
+        self._comment(e, "    ")
         texts = [self._text(v) for v in e.inputs]
         (first, *rest) = e.outputs
         place = None if rest else self.plan.places.get(first)
         out = None
         if place is not None:
-            out = self.views.setdefault(place, f"w{len(self.views)}")
+            out = self._view(place)
         elif first in self.plan.fresh:
-            out = f"np.empty({literal(first.shape)}, {literal(first.dtype)})"
+            out = self._empty(first)
         text = expression(e, texts, out)
         if text is None:
             text = self._call(e, texts)
-        elif f"{e.primitive.name}(" in text:
-            self._function(e.primitive.name, e.primitive.impl)
+        else:
+            self._import(e, text)
         left = ", ".join([self._name(v) for v in e.outputs])
         if e.primitive.multiple and not rest:
             left += ","
@@ -152,7 +259,7 @@ class _Writer:
 
     def _call(self, e: Equation, texts: Sequence[str]) -> str:
         """A call of the implementation, by name."""
-        numbers = any(_is_number(v) for v in e.inputs)
+        numbers = any(is_number(v) for v in e.inputs)
         name = e.primitive.name
         if numbers:
             # implementations that take arrays alone get them from bind
@@ -203,7 +310,8 @@ class _Writer:
         return name
 
 
-def _is_number(v: Any) -> bool:
+def is_number(v: Any) -> bool:
+    """Whether a value is a Python number, or stands for one."""
     return v.weak is not None if type(v) is Var else type(v) in PYTHON_SCALARS
 
 

@@ -171,6 +171,10 @@ class Primitive:
         ``flops(inputs, outputs, params)``, floating-point operations from avals.
     body : callable, optional
         ``body(params)``, the program that this primitive is nothing but a call of.
+    blocks : callable, optional
+        ``blocks(shapes, params, lead)``, the parameters with which it works on blocks
+        of operands whose first ``lead`` axes have been made one, if rows of that axis
+        depend on the operands' same rows alone; else ``None``.
     view : str, optional
         When the result is a view of the first operand: "always", where that is
         "contiguous", or where it has the "same dtype"; otherwise it may be one.
@@ -181,6 +185,7 @@ class Primitive:
     __slots__ = (
         "abstract",
         "batch",
+        "blocks",
         "body",
         "code",
         "dual",
@@ -209,6 +214,7 @@ class Primitive:
         simplify: Callable[..., Any] | None = None,
         flops: Callable[..., Any] | None = None,
         body: Callable[..., Any] | None = None,
+        blocks: Callable[..., Any] | None = None,
         view: str = "",
         multiple: bool = False,
         family: str = "",
@@ -224,6 +230,7 @@ class Primitive:
         self.simplify = simplify
         self.flops = flops
         self.body = body
+        self.blocks = blocks
         self.view = view
         self.multiple = multiple
         self.family = family
