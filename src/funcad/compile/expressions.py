@@ -37,13 +37,14 @@ def expression(
     rule = e.primitive.code
     if rule is None or (out is not None and e.primitive.multiple):
         return None
-    shapes = shapes or [shape_of(v) for v in e.inputs]
+    if shapes is None:
+        shapes = [v.shape if type(v) is Var else shape_of(v) for v in e.inputs]
     operands = [_operand(*x) for x in zip(e.inputs, texts, shapes, strict=True)]
     return rule(operands, e.params, out)  # type: ignore[no-any-return]
 
 
 def _operand(v: Any, text: str, shape: tuple[int, ...]) -> Operand:
-    if isinstance(v, Var):
+    if type(v) is Var:
         return Operand(text, shape, v.dtype, v.weak)
     weak = None if hasattr(v, "dtype") else type(v)
     return Operand(text, shape, dtype_of(v), weak)
@@ -63,4 +64,6 @@ def writes_once(e: Equation, text: str) -> bool:
 
 def nbytes(v: Any) -> int:
     """Bytes of the entries of a variable or array."""
-    return math.prod(shape_of(v)) * int(dtype_of(v).itemsize)
+    if type(v) is not Var:
+        v = Var(shape_of(v), dtype_of(v))
+    return math.prod(v.shape) * v.dtype.itemsize  # type: ignore[no-any-return]

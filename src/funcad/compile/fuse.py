@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from funcad.compile.expressions import expression
+from funcad.compile.expressions import expression, nbytes
 from funcad.core.program import Equation, Program, Var
 from funcad.core.tracing import shape_of
 
@@ -70,6 +70,8 @@ def fuse(program: Program, block: int = BLOCK, large: int = LARGE) -> list[Step]
     -------
     list of Step
     """
+    if not any(nbytes(v) >= large for e in program.equations for v in e.outputs):
+        return [Step((e,)) for e in program.equations]
     groups, member = _group(program, block, large)
     chosen = {g.members[0]: g for g in groups if _worthwhile(g, block)}
     steps: list[list[int]] = []
@@ -248,12 +250,10 @@ def _step(
 
 def _ordered(program: Program, steps: Sequence[list[int]]) -> Iterator[list[int]]:
     """The steps in an order in which each finds what it needs."""
-    maker = {
-        v: k
-        for k, s in enumerate(steps)
-        for i in s
-        for v in program.equations[i].outputs
-    }
+    maker: dict[Var, int] = {}
+    for k, s in enumerate(steps):
+        for i in s:
+            maker.update(dict.fromkeys(program.equations[i].outputs, k))
     waiting: list[int] = []
     users: list[list[int]] = [[] for _ in steps]
     ready: list[tuple[int, int]] = []
@@ -294,3 +294,11 @@ def block_shape(step: Step, e: Equation, v: Any) -> tuple[int, ...]:
     if len(shape) == len(e.outputs[0].shape):  # ones in the place of the rows
         return (1, *shape[step.lead :])
     return shape
+
+
+def block_params(step: Step, e: Equation) -> dict[str, Any]:
+    """Parameters of an equation that runs on blocks."""
+    shapes = [shape_of(v) for v in e.inputs]
+    params = e.primitive.blocks(shapes, e.params, step.lead)  # type: ignore[misc]
+    assert params is not None
+    return params  # type: ignore[no-any-return]

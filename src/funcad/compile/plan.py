@@ -82,6 +82,9 @@ def plan(
     Plan
     """
     limit = _NEVER if threshold is None else threshold
+    least = min(limit - 1, _SMALL)
+    if not any(nbytes(v) > least for e in program.equations for v in e.outputs):
+        return Plan({}, set(), {}, [[] for _ in steps], 0, 0)
     return _Planner(program, steps, limit).plan()
 
 

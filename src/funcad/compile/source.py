@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from funcad.compile.expressions import expression
-from funcad.compile.fuse import Step, block_shape, takes_rows
+from funcad.compile.fuse import Step, block_params, block_shape, takes_rows
 from funcad.compile.plan import Place, Plan
 from funcad.core.errors import format_line
 from funcad.core.program import Equation, Program, Var, letters
@@ -154,9 +154,9 @@ class _Writer:
         plan, lead, extent, size = self.plan, step.lead, step.extent, step.rows
         blocks: dict[Var, str] = {}  # what stands for a value's block
         results: dict[Var, str] = {}  # what is to be written in rows
-        whole: dict[tuple[Var, bool], str] = {}  # operands, by rows or not
+        whole: dict[tuple[Any, bool], str] = {}  # operands, by rows or not
         head: list[str] = []
-        temporary: list[str] = []
+        held: list[str] = []  # names of blocks that would keep memory alive
 
         def rows_of(v: Var, name: str) -> str:
             if lead == 1:
@@ -176,8 +176,10 @@ class _Writer:
                 if by_rows and not is_number(v):
                     source = rows_of(v, name)
                     body.append((f"        {name}_ = {source}[rows]", None))
-                    if type(v) is Var and v not in plan.places:
-                        temporary.append(f"{name}_")
+                    if type(v) is Var and v not in plan.places and v not in inputs:
+                        held.append(f"{name}_")
+                        if source != name:
+                            held.append(source)
                     name = f"{name}_"
                 elif shape != shape_of(v):
                     shown = ", ".join(map(str, shape))
@@ -186,14 +188,14 @@ class _Writer:
                 whole[key] = name
             return whole[key]
 
+        inputs = set(self.program.inputs)
         body: list[tuple[str, Equation | None]] = []
         for e in step.equations:
             (out,) = e.outputs
             name = self._name(out)
             texts = [operand(e, v) for v in e.inputs]
             shapes = [block_shape(step, e, v) for v in e.inputs]
-            params = e.primitive.blocks([shape_of(v) for v in e.inputs], e.params, lead)
-            block = e._replace(params=params)
+            block = e._replace(params=block_params(step, e))
             into = None
             left = name
             if out in plan.places or out in plan.fresh:
@@ -212,9 +214,8 @@ class _Writer:
                 body.append((f"        # {format_line(e.line)}", None))
             body.append((f"        {left} = {text}", e))
             blocks[out] = left
-        self._line(
-            f"    # {len(step.equations)} operations on {size} of {extent} rows at a time"
-        )
+        count = len(step.equations)
+        self._line(f"    # {count} operations on {size} of {extent} rows at a time")
         for out, name in results.items():
             place = plan.places.get(out)
             made = self._empty(out) if place is None else self._view(place)
@@ -225,6 +226,8 @@ class _Writer:
         self._line(f"        rows = slice(start, start + {size})")
         for text, equation in body:
             self._line(text, equation)
+        if held:
+            self._line(f"    del {', '.join(held)}")
 
     def _view(self, place: Place) -> str:
         return self.views.setdefault(place, f"w{len(self.views)}")
