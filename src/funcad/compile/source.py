@@ -9,8 +9,10 @@ by block are the body of a loop, in which ``x_`` is the block of ``x``.
 from __future__ import annotations
 
 import builtins
+import itertools
 import keyword
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,7 +62,12 @@ class Source(NamedTuple):
 
 
 def write(
-    program: Program, steps: Sequence[Step], plan: Plan, name: str = "compiled"
+    program: Program,
+    steps: Sequence[Step],
+    plan: Plan,
+    name: str = "compiled",
+    names: Mapping[Var, str] | None = None,
+    note: Callable[[tuple[str, int]], str] = format_line,
 ) -> Source:
     """Python source of a program.
 
@@ -74,22 +81,36 @@ def write(
         Where its values lie.
     name : str, optional
         Of the function.
+    names : mapping of Var to str, optional
+        Of variables; the others get letters.
+    note : callable, optional
+        What is written above the equations of a line of the user's, if anything.
 
     Returns
     -------
     Source
     """
-    return _Writer(program, steps, plan).write(name)
+    return _Writer(program, steps, plan, names or {}, note).write(name)
 
 
 class _Writer:
-    def __init__(self, program: Program, steps: Sequence[Step], plan: Plan) -> None:
+    def __init__(
+        self,
+        program: Program,
+        steps: Sequence[Step],
+        plan: Plan,
+        names: Mapping[Var, str],
+        note: Callable[[tuple[str, int]], str],
+    ) -> None:
         self.program = program
         self.steps = steps
         self.plan = plan
         self.lines: list[str] = []
         self.equations: list[Equation | None] = []
-        self.names: dict[Var, str] = {}
+        self.note = note
+        self.names = dict(names)
+        self.taken = {*names.values(), *_RESERVED}
+        self.letters = (letters(i) for i in itertools.count())
         self.constants: dict[str, Any] = {}
         self.constant_names: dict[int, str] = {}
         self.functions: dict[str, Callable[..., Any]] = {}
@@ -144,10 +165,12 @@ class _Writer:
         self.lines.append(text)
         self.equations.append(equation)
 
-    def _comment(self, e: Equation, indent: str) -> None:
-        if e.line is not None and e.line != self.user_line:
-            self.user_line = e.line
-            self._line(f"{indent}# {format_line(e.line)}")
+    def _noted(self, e: Equation) -> str:
+        """What to write above an equation: the user's line, if it is another one."""
+        if e.line is None or e.line == self.user_line:
+            return ""
+        self.user_line = e.line
+        return self.note(e.line)
 
     def _loop(self, step: Step) -> None:
         """Equations that run together, block by block."""
@@ -209,9 +232,8 @@ class _Writer:
             text = expression(block, texts, into, shapes)
             assert text is not None
             self._import(e, text)
-            if e.line is not None and e.line != self.user_line:
-                self.user_line = e.line
-                body.append((f"        # {format_line(e.line)}", None))
+            if note := self._noted(e):
+                body.append((f"        # {note}", None))
             body.append((f"        {left} = {text}", e))
             blocks[out] = left
         count = len(step.equations)
@@ -237,11 +259,12 @@ class _Writer:
 
     def _import(self, e: Equation, text: str) -> None:
         """Make the implementation known where an expression calls it."""
-        if f"{e.primitive.name}(" in text:
+        if re.search(rf"(?<![\w.]){re.escape(e.primitive.name)}\(", text):
             self._function(e.primitive.name, e.primitive.impl)
 
     def _equation(self, e: Equation) -> None:
-        self._comment(e, "    ")
+        if note := self._noted(e):
+            self._line(f"    # {note}")
         texts = [self._text(v) for v in e.inputs]
         (first, *rest) = e.outputs
         place = None if rest else self.plan.places.get(first)
@@ -306,9 +329,10 @@ class _Writer:
     def _name(self, v: Var) -> str:
         name = self.names.get(v)
         if name is None:
-            name = letters(len(self.names))
-            if name in _RESERVED or name in registry:
+            name = next(self.letters)
+            while name in self.taken or name in registry:
                 name += "_"
+            self.taken.add(name)
             self.names[v] = name
         return name
 

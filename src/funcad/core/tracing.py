@@ -178,6 +178,9 @@ class Primitive:
     view : str, optional
         When the result is a view of the first operand: "always", where that is
         "contiguous", or where it has the "same dtype"; otherwise it may be one.
+    definition : str, optional
+        Source of a function of this name over ``np`` alone, with the implementation's
+        parameters: what an exported module defines where there is no ``code``.
     multiple : bool
         Whether the results come as a tuple.
     """
@@ -188,6 +191,7 @@ class Primitive:
         "blocks",
         "body",
         "code",
+        "definition",
         "dual",
         "family",
         "flops",
@@ -215,6 +219,7 @@ class Primitive:
         flops: Callable[..., Any] | None = None,
         body: Callable[..., Any] | None = None,
         blocks: Callable[..., Any] | None = None,
+        definition: str | None = None,
         view: str = "",
         multiple: bool = False,
         family: str = "",
@@ -231,6 +236,7 @@ class Primitive:
         self.flops = flops
         self.body = body
         self.blocks = blocks
+        self.definition = definition
         self.view = view
         self.multiple = multiple
         self.family = family
