@@ -17,10 +17,10 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from funcad.backends import backend_of, backend_of_type
-from funcad.compile.dead_code import eliminate_dead_code
 from funcad.compile.expressions import nbytes
 from funcad.compile.fuse import BLOCK, LARGE, Step, fuse
 from funcad.compile.plan import THRESHOLD, Place, Plan, plan
+from funcad.compile.simplify import simplify
 from funcad.compile.source import Source, write
 from funcad.core.errors import format_line
 from funcad.core.program import Program, Var
@@ -102,7 +102,7 @@ class Compiled:
         backend = backend_of_type(array_type)
         on_host = backend.namespace is np
         self.program = program
-        self.optimized = program = eliminate_dead_code(program)
+        self.optimized = program = simplify(program)
         self._backend = backend
         if on_host:
             steps = fuse(program, block, large)
