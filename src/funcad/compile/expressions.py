@@ -25,7 +25,7 @@ def expression(
     texts : sequence of str
         What stands for its inputs.
     out : str or None
-        Where the result is to be written, if anywhere.
+        Where the (first) result is to be written, if anywhere.
     shapes : sequence of tuples, optional
         Of the inputs, where these are not the whole inputs.
 
@@ -35,7 +35,7 @@ def expression(
         An expression.
     """
     rule = e.primitive.code
-    if rule is None or (out is not None and e.primitive.multiple):
+    if rule is None:
         return None
     if shapes is None:
         shapes = [v.shape if type(v) is Var else shape_of(v) for v in e.inputs]

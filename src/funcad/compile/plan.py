@@ -136,17 +136,20 @@ class _Planner:
         operands = [v for v in e.inputs if type(v) is Var]
         seen = frozenset[Var]().union(*[self.owners[v] for v in operands])
         view = e.primitive.view
+        contiguous = all(v in self.contiguous for v in operands)
         if view == "always" or (
-            view == "contiguous" and all(v in self.contiguous for v in operands)
+            view == "contiguous"
+            and (contiguous or _splits(operands[0].shape, e.outputs[0].shape))
         ):
             for out in e.outputs:
                 self.owners[out] = seen
                 self.views.add(out)
-                if view == "contiguous":
+                if view == "contiguous" and contiguous:
                     self.contiguous.add(out)
             return
         # what has no axes is a scalar, which cannot be written into
-        large = any(v.shape and nbytes(v) >= self.threshold for v in e.outputs)
+        first = e.outputs[0]
+        large = first.shape != () and nbytes(first) >= self.threshold
         text = None
         if (seen or large) and e.primitive.code is not None:
             text = expression(e, ["x"] * len(e.inputs), "w")
@@ -156,13 +159,12 @@ class _Planner:
         if text is None:
             return
         if large:
-            (out,) = e.outputs
             if view:
-                self.viewable.add(out)
-            self.writes.add(out)
-            self.contiguous.add(out)
+                self.viewable.add(first)
+            self.writes.add(first)
+            self.contiguous.add(first)
             if writes_once(e, text):
-                self.heirs[out] = [v for v in operands if self._fits(v, out)]
+                self.heirs[first] = [v for v in operands if self._fits(v, first)]
         elif all(v in self.contiguous or v.shape == () for v in operands):
             self.contiguous.update(e.outputs)
 
@@ -330,6 +332,21 @@ class _Planner:
             most = max(most, held)
             held -= leaving.get(k, 0)
         return released, most
+
+
+def _splits(shape: Sequence[int], result: Sequence[int]) -> bool:
+    """Whether a new shape splits axes alone, for which no layout needs a copy."""
+    parts = iter(result)
+    for n in shape:
+        product = 1
+        while product < n:
+            part = next(parts, None)
+            if not part:
+                return False
+            product *= part
+        if product != n:
+            return False
+    return all(n == 1 for n in parts)
 
 
 def _rounded(size: int) -> int:

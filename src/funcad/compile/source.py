@@ -267,7 +267,7 @@ class _Writer:
             self._line(f"    # {note}")
         texts = [self._text(v) for v in e.inputs]
         (first, *rest) = e.outputs
-        place = None if rest else self.plan.places.get(first)
+        place = self.plan.places.get(first)
         out = None
         if place is not None:
             out = self._view(place)
