@@ -224,7 +224,7 @@ def _taker(
 def workspace(places: Sequence[Place], size: int) -> tuple[Array, ...]:
     """New memory, and the arrays that lie in it."""
     block = np.empty(size + 64, np.uint8)
-    start = -block.ctypes.data % 64
+    start = -block.__array_interface__["data"][0] % 64
     arrays = []
     for offset, shape, dtype in places:
         begin = start + offset
