@@ -77,6 +77,7 @@ def elementwise(
         jvp=jvp,
         transpose=transpose,
         code=code or ufunc(function),
+        blocks=lambda shapes, params, lead: params,
         family="elementwise",
     )
     primitive.batch = functools.partial(_batch, primitive)
@@ -411,8 +412,9 @@ def _select(condition: Array, x: Array, y: Array, out: Array = None) -> Array:
 def _select_code(
     operands: Sequence[Operand], params: Params, out: str | None
 ) -> str | None:
-    function = "np.where" if out is None else "select"
-    return call(function)(operands, params, out)
+    if out is None:
+        return call("np.where")(operands, params, None)
+    return call("select")(operands, params, out) if operands[0].dtype == bool else None
 
 
 select = elementwise(
