@@ -39,6 +39,10 @@ __all__ = [
     "Program",
     "RecompilationWarning",
     "ShapeDtypeStruct",
+    "SymbolicZero",
+    "custom_jvp",
+    "custom_vjp",
+    "custom_vmap",
     "device_put",
     "devices",
     "errors",
@@ -60,6 +64,7 @@ __all__ = [
     "optim",
     "random",
     "scipy",
+    "pure_callback",
     "ravel_pytree",
     "stop_gradient",
     "testing",
@@ -98,7 +103,12 @@ _ON_DEMAND = ("nn", "optim", "random", "scipy", "testing")
 _NAMES_ON_DEMAND = {
     "Jitted": "transforms.jit",
     "RecompilationWarning": "transforms.jit",
+    "SymbolicZero": "transforms.custom",
+    "custom_jvp": "transforms.custom",
+    "custom_vjp": "transforms.custom",
+    "custom_vmap": "transforms.custom",
     "jit": "transforms.jit",
+    "pure_callback": "transforms.callback",
 }
 
 

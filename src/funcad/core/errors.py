@@ -108,6 +108,18 @@ class DerivativeLossError(FuncadError, TypeError):
     """A conversion of a tracer to a plain array, which would drop its derivative."""
 
 
+class CustomRuleError(FuncadError, TypeError, ValueError):
+    """A custom rule, or a rule of a primitive, that does not give what it should."""
+
+
+class ForwardModeError(FuncadError, TypeError):
+    """Forward mode through a function that has a rule for reverse mode alone."""
+
+
+class CallbackError(FuncadError, TypeError, ValueError):
+    """A foreign function whose result is not what was declared."""
+
+
 class StaticArgumentError(FuncadError, TypeError, ValueError):
     """A static argument that is not hashable, or one that does not exist."""
 
