@@ -28,9 +28,8 @@ from funcad.transforms.custom_rules import (
     SymbolicZero,
     VjpRule,
     VmapRule,
-    line_of,
-    located,
 )
+from funcad.transforms.descriptions import line_of, located, shown
 
 __all__ = ["SymbolicZero", "custom_jvp", "custom_vjp", "custom_vmap"]
 
@@ -102,7 +101,6 @@ class _Custom:
                 "they have. Pass all arguments by position."
             ) from None
         bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
         if bound.kwargs:
             raise CustomRuleError(
                 f"{self.__name__} is called with arguments that can only be passed by "
@@ -110,6 +108,7 @@ class _Custom:
                 "by position. Make them positional parameters of the function, or let "
                 "it close over them."
             )
+        bound.apply_defaults()
         return bound.args
 
     def _define(self, method: str, *rules: Any) -> None:
@@ -274,9 +273,8 @@ class custom_jvp(_Custom):
                 return ans, tree.map(zero_tangent, ans)
             return ans, tree.map(lambda *ts: functools.reduce(_add, ts), *terms)
 
-        functools.update_wrapper(
-            total, next((jvp for jvp in jvps if jvp is not None), total)
-        )
+        first = next((jvp for jvp in jvps if jvp is not None), self.fun)
+        functools.update_wrapper(total, first)
         self._rules = (total,)
         self._options = True
 
@@ -292,8 +290,6 @@ def _add(x: Any, y: Any) -> Any:
 
 
 def _refuse_term(name: str, jvp: Any, term: Any, ans: Any) -> NoReturn:
-    from funcad.transforms.custom_rules import shown
-
     raise CustomRuleError(
         f"The rule {located(jvp)}, one of defjvps of {name}, returned a tangent of "
         "another structure than the value has:\n"

@@ -137,9 +137,9 @@ def _apply(
     if not trace.alive:
         raise_escaped(rule.name)
     params = {"function": function, "rule": rule, "captured": captured, "trace": trace}
-    outs = trace.process(primitive, leaves, params)
-    refuse_captured(outs, trace.level)
-    return outs
+    results: Sequence[Array] = trace.process(primitive, leaves, params)
+    refuse_captured(results, trace.level)
+    return results
 
 
 def refuse_captured(values: Sequence[Any], level: int) -> None:
@@ -273,8 +273,8 @@ class Examples:
         """A result with the axis of examples first, repeated where all are the same."""
         if type(x) is Batch and x._trace is trace:
             within = top_trace([x.value])
-            if within is not None and within is self.trace:
-                raise Captured(within)
+            if self.trace is not None and within is self.trace:
+                raise Captured(self.trace)
             return move_axis(x.value, x.axis, 0)
         refuse_captured([x], trace.level)
         shape = (trace.size, *shape_of(x))
@@ -347,6 +347,7 @@ def _own_tangents(
             "rule; or wrap it in funcad.stop_gradient where its derivative is not "
             "wanted."
         )
+    rule.arguments.refuse_tangents(tangents[count:])
     return primals[count:], tangents[count:]
 
 

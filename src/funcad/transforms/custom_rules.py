@@ -7,8 +7,7 @@ the error where the rule is and what both sides look like.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -44,6 +43,13 @@ from funcad.transforms.custom_calls import (
     one_of,
     zeros_like_type,
 )
+from funcad.transforms.descriptions import (
+    line_of,
+    located,
+    name_of,
+    shown,
+    shown_avals,
+)
 
 Axes = tuple[int | None, ...]
 
@@ -62,63 +68,11 @@ class SymbolicZero:
         return f"SymbolicZero({ShapedArray(self.shape, self.dtype)})"
 
 
-# ---------------------------------------------------------------- naming and describing
-
-
-def name_of(f: Callable[..., Any]) -> str:
-    """What errors call a function."""
-    while isinstance(f, functools.partial):
-        f = f.func
-    return getattr(f, "__name__", type(f).__name__)
-
-
-def line_of(f: Callable[..., Any]) -> tuple[str, int] | None:
-    """File and line where a function is defined."""
-    while isinstance(f, functools.partial):
-        f = f.func
-    code = getattr(getattr(f, "__wrapped__", f), "__code__", None)
-    code = code or getattr(type(f).__call__, "__code__", None)
-    return None if code is None else (code.co_filename, code.co_firstlineno)
-
-
-def located(f: Callable[..., Any]) -> str:
-    """Name of a function and where it is defined."""
-    line = line_of(f)
-    return name_of(f) + (f" ({line[0]}:{line[1]})" if line else "")
-
-
-class _Shown:
-    """A leaf as its shape and dtype."""
-
-    def __init__(self, x: Any) -> None:
-        self.text = (
-            f"zero {ShapedArray(x.shape, x.dtype)}"
-            if isinstance(x, SymbolicZero)
-            else str(aval_of(x))
-            if is_array(x)
-            else f"<{type(x).__name__}>"
-        )
-
-    def __repr__(self) -> str:
-        return self.text
-
-
-def shown(x: Any) -> str:
-    """A pytree with the shape and dtype of each leaf in its place."""
-    return repr(tree.map(_Shown, x))
-
-
-def shown_avals(treedef: Any, avals: Sequence[Any]) -> str:
-    """The same, from avals."""
-    shapes = [SymbolicZero(tuple(shape), np.dtype(dtype)) for shape, dtype in avals]
-    return shown(tree.unflatten(treedef, shapes)).replace("zero ", "")
+# -------------------------------------------------------------------------- arguments
 
 
 def _is_none(x: Any) -> bool:
     return x is None
-
-
-# -------------------------------------------------------------------------- arguments
 
 
 class _Hole:
@@ -193,8 +147,8 @@ class Arguments:
             for n in range(self.count)
         ]
 
-    def own(self, tangents: Sequence[Any]) -> Sequence[Any]:
-        """Tangents of the differentiable arguments; the others must have none."""
+    def refuse_tangents(self, tangents: Sequence[Any]) -> None:
+        """Refuse tangents of the arguments that are not differentiated."""
         if any(t is not None for t in tangents[: self.held]):
             raise CustomRuleError(
                 f"{self.name} is differentiated with respect to an argument that is "
@@ -202,7 +156,6 @@ class Arguments:
                 "nothing. Take the argument out of nondiff_argnums, or wrap it in "
                 "funcad.stop_gradient where its derivative is not wanted."
             )
-        return tangents[self.held :]
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -364,10 +317,10 @@ class JvpRule(FlatRule):
             )
         (rule,) = self.rules
         arguments = self.arguments
-        own = arguments.own(tangents)
         zero = _symbolic if self.options else zero_tangent
         given = [
-            zero(x) if t is None else t for x, t in zip(primals[arguments.held :], own)
+            zero(x) if t is None else t
+            for x, t in zip(primals[arguments.held :], tangents[arguments.held :])
         ]
         out, tangent = _pair(
             rule(
@@ -674,9 +627,7 @@ class BatchedPullback(Batched):
                 one_of(trace, residuals, residual_axes),
                 one_of(trace, cotangents, (0,) * len(cotangents)),
             )
-            cts = [
-                None if ct is None else self.examples.front(trace, ct) for ct in cts
-            ]
+            cts = [None if ct is None else self.examples.front(trace, ct) for ct in cts]
         # an argument that all examples share is given the sum of what they say
         return [
             ct
