@@ -47,6 +47,7 @@ __all__ = [
     "devices",
     "errors",
     "eval_shape",
+    "export",
     "float0",
     "grad",
     "hessian",
@@ -107,6 +108,7 @@ _NAMES_ON_DEMAND = {
     "custom_jvp": "transforms.custom",
     "custom_vjp": "transforms.custom",
     "custom_vmap": "transforms.custom",
+    "export": "transforms.export",
     "jit": "transforms.jit",
     "pure_callback": "transforms.callback",
 }
