@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import funcad
@@ -187,12 +187,14 @@ def test_every_transform_of_every_transform_of_a_function_with_a_rule(custom):
 
 
 @pytest.mark.parametrize("custom", CUSTOM)
+@settings(max_examples=15)
 @given(st.lists(st.sampled_from(sorted(TRANSFORMS)), min_size=3, max_size=4))
 def test_chains_of_transforms_of_any_depth_of_a_function_with_a_rule(custom, names):
     check_chain(custom, names)
 
 
 @pytest.mark.parametrize("custom", CUSTOM)
+@settings(max_examples=8)
 @given(
     st.lists(st.integers(0, 3), min_size=1, max_size=3),
     st.integers(0, 2**32 - 1),
