@@ -47,6 +47,7 @@ __all__ = [
     "devices",
     "errors",
     "eval_shape",
+    "extend",
     "export",
     "float0",
     "grad",
@@ -100,7 +101,7 @@ def stop_gradient(x: Any) -> Any:
 
 # SciPy is slow to import: its functions are declared when one of them is met.
 _LATE.append("funcad.scipy.special")
-_ON_DEMAND = ("nn", "optim", "random", "scipy", "testing")
+_ON_DEMAND = ("extend", "nn", "optim", "random", "scipy", "testing")
 _NAMES_ON_DEMAND = {
     "Jitted": "transforms.jit",
     "RecompilationWarning": "transforms.jit",

@@ -89,7 +89,7 @@ class TreeStructureError(FuncadError, TypeError, ValueError):
 
 
 class RegistrationError(FuncadError, TypeError, ValueError):
-    """A class registered as a pytree node twice, or in a way that cannot work."""
+    """A pytree node or a primitive registered twice, or in a way that cannot work."""
 
 
 class TangentMismatchError(FuncadError, TypeError, ValueError):

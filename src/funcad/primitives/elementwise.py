@@ -73,7 +73,7 @@ def elementwise(
     primitive = Primitive(
         name,
         function,
-        _abstract(function),
+        entrywise_abstract(function),
         jvp=jvp,
         transpose=transpose,
         code=code or ufunc(function),
@@ -156,7 +156,9 @@ def _unbroadcast(
     return primitive, narrow, params
 
 
-def _abstract(ufunc: Callable[..., Any]) -> Rule:
+def entrywise_abstract(ufunc: Callable[..., Any]) -> Rule:
+    """Shape rule of a function of entries, whose dtypes are found by trying it."""
+
     @functools.lru_cache(maxsize=1024)
     def result_dtype(kinds: tuple[Any, ...]) -> Any:
         operands = [k(1) if isinstance(k, type) else np.empty(0, k) for k in kinds]

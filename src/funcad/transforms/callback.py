@@ -307,5 +307,6 @@ pure_callback_call = Primitive(
     dual=_dual,
     batch=_batch,
     multiple=True,
+    opaque=True,
     family="call",
 )

@@ -154,7 +154,7 @@ def run(function: Function, leaves: Sequence[Array]) -> Sequence[Array]:
     if not isinstance(function, Program):
         return function(leaves)  # type: ignore[no-any-return]
     if top_trace(leaves) is None:
-        return compiled(function)(*leaves)  # type: ignore[no-any-return]
+        return compiled(function)(*leaves)
     return function.evaluate(leaves)
 
 
