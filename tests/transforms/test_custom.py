@@ -551,6 +551,17 @@ def test_a_rule_that_closes_over_a_staged_value_cannot_run_later(kind):
         funcad.grad(lambda x: program.evaluate([3.0, x])[0])(5.0)
 
 
+@pytest.mark.parametrize("kind", ("jvp", "vjp", "vmap"))
+def test_jit_says_that_a_rule_keeps_what_it_closes_over(kind):
+    def f(scale, x):
+        return custom_of(scale, kind)(x)
+
+    with pytest.raises(errors.EscapedTracerError, match="custom_vjp.*an argument"):
+        funcad.jit(f)(3.0, 5.0)
+    if kind != "vmap":
+        assert_close(funcad.jit(funcad.grad(f, 1))(3.0, 5.0), 3.0)
+
+
 @pytest.mark.parametrize("kind", ("jvp", "vjp"))
 def test_a_derivative_with_respect_to_what_a_function_closes_over_is_refused(kind):
     for f in (

@@ -58,11 +58,18 @@ class _Custom:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if kwargs or len(args) != self._positional:
             args = self._by_position(args, kwargs)
-        trace = top_trace(tree.leaves(args))
+        for x in args:
+            if type(x) not in _PLAIN:
+                trace = top_trace(tree.leaves(args))
+                break
+        else:
+            trace = None
         if trace is None:
             out = self.fun(*args)
+            if type(out) in _PLAIN or self.primitive is custom_vmap_call:
+                return out
             trace = top_trace(tree.leaves(out))
-            if trace is None or self.primitive is custom_vmap_call:
+            if trace is None:
                 return out
         arguments = Arguments(args, self.nondiff_argnums, self.__name__)
         result = Result()
@@ -119,6 +126,10 @@ class _Custom:
                     f"{rule!r} of type {type(rule).__name__}."
                 )
         self._rules = rules
+
+
+# what holds no tracer
+_PLAIN = {np.ndarray, np.float64, np.float32, float, int, bool, complex, str}
 
 
 def _argnums(numbers: Any, transform: str) -> tuple[int, ...]:
