@@ -124,11 +124,6 @@ def _apply(
     trace: Trace | None = None,
 ) -> Sequence[Array]:
     trace = trace or top_trace(leaves)
-    if isinstance(trace, (StageTrace, LinearTrace)):
-        program, found = close(program_of(function, leaves))
-        refuse_captured(found, trace.level)
-        params = {"function": program, "rule": rule, "captured": captured + len(found)}
-        return bind(primitive, [*found, *leaves], params)  # type: ignore[no-any-return]
     if trace is None:
         outs = run(function, leaves)
         if primitive is not custom_vmap_call:
@@ -136,6 +131,12 @@ def _apply(
         return outs
     if not trace.alive:
         raise_escaped(rule.name)
+    if not isinstance(trace, (DualTrace, BatchTrace)):
+        # it writes the call down, for later
+        program, found = close(program_of(function, leaves))
+        refuse_captured(found, trace.level)
+        params = {"function": program, "rule": rule, "captured": captured + len(found)}
+        return bind(primitive, [*found, *leaves], params)  # type: ignore[no-any-return]
     params = {"function": function, "rule": rule, "captured": captured, "trace": trace}
     results: Sequence[Array] = trace.process(primitive, leaves, params)
     refuse_captured(results, trace.level)
