@@ -94,6 +94,8 @@ def test_a_definition_that_is_run_again_replaces_the_first(defined):
         (lambda: Primitive("new", np.sin, None, jvp=3), "jvp of the primitive new"),
         (lambda: Primitive("new", np.sin, "shape"), "abstract of the primitive new"),
         (lambda: Primitive("new", np.sin, None, batch=[]), "batch of the primitive"),
+        (lambda: elementwise("new", np.sin, 3), "new was given 1: .3,."),
+        (lambda: elementwise("new", np.sin, None, None, None), "jvp=sum_of_jvps"),
     ],
 )
 def test_rules_that_are_no_functions_are_refused(defined, attempt, said):
@@ -168,6 +170,19 @@ def test_the_rule_that_is_wrong_is_named(defined, make, said):
         return
     with pytest.raises(AssertionError, match=f"the {said} of scaled: "):
         testing.check_primitive(primitive, (X,))
+
+
+def test_functions_of_entries_that_are_no_ufuncs_are_compiled(defined):
+    softsign = elementwise(
+        "softsign", lambda x: x / (1 + abs(x)), lambda ans, x: 1 / (1 + abs(x)) ** 2
+    )
+
+    def loss(x):
+        return np.sum(np.tanh(softsign(2 * x)) ** 2)
+
+    x = np.linspace(-2, 2, 100_000)
+    for f in (loss, funcad.grad(loss)):
+        np.testing.assert_allclose(funcad.jit(f)(x), f(x), rtol=1e-12, atol=1e-15)
 
 
 def test_several_results_are_counted(defined):
