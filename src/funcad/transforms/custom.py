@@ -182,7 +182,8 @@ class custom_jvp(_Custom):
     from tuples of the other arguments and of their tangents, and linear in the
     tangents.  It serves forward and reverse mode, and it is differentiated for higher
     derivatives.  A derivative with respect to what the function closes over is an
-    error: it would be missing.
+    error: it would be missing.  A rule that closes over a traced value of a function
+    under ``jit`` is one, too: that value is gone when the rule runs.
 
     Examples
     --------
