@@ -39,10 +39,15 @@ __all__ = [
     "Program",
     "RecompilationWarning",
     "ShapeDtypeStruct",
+    "SymbolicZero",
+    "custom_jvp",
+    "custom_vjp",
+    "custom_vmap",
     "device_put",
     "devices",
     "errors",
     "eval_shape",
+    "extend",
     "export",
     "float0",
     "grad",
@@ -61,6 +66,7 @@ __all__ = [
     "optim",
     "random",
     "scipy",
+    "pure_callback",
     "ravel_pytree",
     "stop_gradient",
     "testing",
@@ -95,12 +101,17 @@ def stop_gradient(x: Any) -> Any:
 
 # SciPy is slow to import: its functions are declared when one of them is met.
 _LATE.append("funcad.scipy.special")
-_ON_DEMAND = ("nn", "optim", "random", "scipy", "testing")
+_ON_DEMAND = ("extend", "nn", "optim", "random", "scipy", "testing")
 _NAMES_ON_DEMAND = {
     "Jitted": "transforms.jit",
     "RecompilationWarning": "transforms.jit",
+    "SymbolicZero": "transforms.custom",
+    "custom_jvp": "transforms.custom",
+    "custom_vjp": "transforms.custom",
+    "custom_vmap": "transforms.custom",
     "export": "transforms.export",
     "jit": "transforms.jit",
+    "pure_callback": "transforms.callback",
 }
 
 
