@@ -144,6 +144,11 @@ class StageTrace(Trace):
         return tracers if primitive.multiple else tracers[0]
 
 
+def _number_type(x: Any) -> type | None:
+    """Type of a Python number, or of the one that a tracer stands for."""
+    return type(x) if type(x) in PYTHON_SCALARS else getattr(x, "weak", None)
+
+
 def _variable(shape: tuple[int, ...], dtype: Any) -> Var:
     """A variable of that aval; a Python type stands for its numbers."""
     if isinstance(dtype, type):
@@ -242,7 +247,7 @@ def stage(
     check_leaves(arrays, treedef, transform, name=argument_name)
     trace = StageTrace(array_type_of(leaves))
     inputs = [
-        _variable(shape_of(x), type(x) if type(x) in PYTHON_SCALARS else dtype_of(x))
+        _variable(shape_of(x), _number_type(x) or dtype_of(x))
         for x in leaves
     ]
     try:
