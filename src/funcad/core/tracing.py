@@ -13,7 +13,9 @@ state behind that would have to be restored.
 
 from __future__ import annotations
 
+import importlib
 import itertools
+import pkgutil
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
@@ -25,6 +27,7 @@ from funcad.core.errors import (
     FuncadError,
     MissingRuleError,
     MixedBackendsError,
+    ProgramError,
     UnsupportedFunctionError,
 )
 
@@ -230,10 +233,25 @@ class Primitive:
         return self.name
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return registry.__getitem__, (self.name,)
+        return primitive_called, (self.name,)
 
 
 registry: dict[str, Primitive] = {}
+
+
+def primitive_called(name: str) -> Primitive:
+    """The primitive of that name; funcad's own are imported if it is not there yet."""
+    if name not in registry:
+        for package in ("funcad.primitives", "funcad.transforms"):
+            path = importlib.import_module(package).__path__
+            for module in pkgutil.iter_modules(path, f"{package}."):
+                importlib.import_module(module.name)
+    if name not in registry:
+        raise ProgramError(
+            f"there is no primitive called {name!r}. If it is not one of funcad's own, "
+            "import the module that defines it first."
+        )
+    return registry[name]
 
 
 def bind(primitive: Primitive, args: Sequence[Array], params: Params) -> Any:
