@@ -54,6 +54,7 @@ __all__ = [
     "jvp",
     "linear_transpose",
     "linearize",
+    "load_program",
     "make_program",
     "nn",
     "numpy",
@@ -99,6 +100,7 @@ _NAMES_ON_DEMAND = {
     "Jitted": "transforms.jit",
     "RecompilationWarning": "transforms.jit",
     "jit": "transforms.jit",
+    "load_program": "core.files",
 }
 
 

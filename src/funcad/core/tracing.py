@@ -171,7 +171,11 @@ class Primitive:
         the result, or ``(primitive, inputs, params)`` of a simpler equation, or
         ``None``; ``definition(var)`` is the equation that computed an input, if any.
     flops : callable, optional
-        ``flops(inputs, outputs, params)``, floating-point operations from avals.
+        ``flops(inputs, outputs, params)``, floating-point operations from avals;
+        see :mod:`funcad.core.counting`.
+    traffic : callable, optional
+        ``traffic(inputs, outputs, params)``, bytes read and bytes written from avals,
+        where these are not simply those of all operands and results.
     body : callable, optional
         ``body(params)``, the program that this primitive is nothing but a call of.
     multiple : bool
@@ -191,6 +195,7 @@ class Primitive:
         "multiple",
         "name",
         "simplify",
+        "traffic",
         "transpose",
     )
 
@@ -207,6 +212,7 @@ class Primitive:
         code: Callable[..., Any] | None = None,
         simplify: Callable[..., Any] | None = None,
         flops: Callable[..., Any] | None = None,
+        traffic: Callable[..., Any] | None = None,
         body: Callable[..., Any] | None = None,
         multiple: bool = False,
         family: str = "",
@@ -221,6 +227,7 @@ class Primitive:
         self.code = code
         self.simplify = simplify
         self.flops = flops
+        self.traffic = traffic
         self.body = body
         self.multiple = multiple
         self.family = family

@@ -170,9 +170,13 @@ def outputs_of(
 class _Check:
     """One pass over a program in the order in which it runs."""
 
-    def __init__(self, program: Program, within: str = "") -> None:
+    def __init__(
+        self, program: Program, within: str = "", checked: set[int] | None = None
+    ) -> None:
         self.program = program
         self.within = within
+        # programs within programs, each of which may be held many times
+        self.checked = set() if checked is None else checked
         self.names = Names.of(program)
         self.trace = StandInTrace(array_type_of(program.constants))
         self.known: dict[Var, StandIn] = {}
@@ -241,8 +245,10 @@ class _Check:
             self.fail(f"{primitive!r} is no primitive.", equation)
         args = [self.value(v, equation) for v in inputs]
         for nested in programs_in(params):
-            where = f"in a program held by {primitive.name}: "
-            _Check(nested, self.within + where).run()
+            if id(nested) not in self.checked:
+                self.checked.add(id(nested))
+                where = f"{self.within}in a program held by {primitive.name}: "
+                _Check(nested, where, self.checked).run()
         try:
             wanted = outputs_of(primitive, args, params)
         except Exception as error:

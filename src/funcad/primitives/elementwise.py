@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import namespace
+from funcad.core.counting import DIVISION, ELEMENTARY, each_result, nothing, view
 from funcad.core.program import Var
 from funcad.core.tracing import (
     PYTHON_SCALARS,
@@ -45,6 +46,7 @@ def elementwise(
     *partials: Rule | None,
     jvp: Rule | None = None,
     transpose: Rule | None = None,
+    weight: float = 1,
 ) -> Primitive:
     """A function applied entry by entry to operands that broadcast.
 
@@ -62,6 +64,9 @@ def elementwise(
         The whole JVP rule, for functions that have no such partials.
     transpose : callable, optional
         The whole transpose rule, for functions that are linear.
+    weight : float, optional
+        Operations that an entry of the result counts for, in the units of
+        :mod:`funcad.core.counting`.
     """
     if partials:
         jvp = (_unary_jvp if len(partials) == 1 else _binary_jvp)(*partials)  # type: ignore[arg-type]
@@ -71,6 +76,7 @@ def elementwise(
         _abstract(ufunc),
         jvp=jvp,
         transpose=transpose,
+        flops=each_result(weight),
         family="elementwise",
     )
     primitive.batch = functools.partial(_batch, primitive)
@@ -220,6 +226,10 @@ weighted_sum = Primitive(
     jvp=_weighted_sum_jvp,
     transpose=_weighted_sum_transpose,
     batch=_weighted_sum_batch,
+    # a product and a sum for each term
+    flops=lambda inputs, outputs, params: (
+        (len(inputs) - 1) * each_result(1)(inputs, outputs, params)
+    ),
     family="elementwise",
 )
 
@@ -595,3 +605,20 @@ right_shift = elementwise("right_shift", np.right_shift)
 gcd = elementwise("gcd", np.gcd)
 lcm = elementwise("lcm", np.lcm)
 bitwise_count = elementwise("bitwise_count", np.bitwise_count)
+
+# ------------------------------------------------------------------------ what they cost
+
+for _primitive in (stop_gradient, positive, real, imag):
+    _primitive.flops = nothing
+for _primitive in (stop_gradient, real, imag):
+    _primitive.traffic = view
+for _primitive in (
+    *(divide, reciprocal, sqrt, length, hypot, remainder, fmod, floor_divide),
+):
+    _primitive.flops = each_result(DIVISION)
+for _primitive in (
+    *(exp, exp2, expm1, log, log2, log10, log1p, logaddexp, logaddexp2, cbrt),
+    *(power, float_power, sin, cos, tan, arcsin, arccos, arctan, arctan2, sinh, cosh),
+    *(tanh, sinc, arcsinh, arccosh, arctanh, gcd, lcm),
+):
+    _primitive.flops = each_result(ELEMENTARY)

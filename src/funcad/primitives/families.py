@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from funcad.core.counting import nothing
 from funcad.core.errors import NonlinearError
 from funcad.core.program import Var
 from funcad.core.tracing import Array, Params, Primitive, bind
@@ -28,11 +29,14 @@ def linear(
     *,
     transpose: Rule,
     batch: Rule,
+    flops: Rule = nothing,
+    traffic: Rule | None = None,
     multiple: bool = False,
 ) -> Primitive:
     """A function that is linear in its first operand; the others are indices or so.
 
     ``transpose(ct, aval, *rest, **params)`` gives the cotangent of the first operand.
+    Without a rule ``flops`` it moves entries and computes nothing.
     """
 
     def jvp(ans: Array, primals: Any, tangents: Any, params: Params) -> Array | None:
@@ -51,6 +55,8 @@ def linear(
         jvp=jvp,
         transpose=whole_transpose,
         batch=batch,
+        flops=flops,
+        traffic=traffic,
         multiple=multiple,
         family="linear",
     )
@@ -64,6 +70,7 @@ def multilinear(
     *,
     transposes: Sequence[Rule],
     batch: Rule,
+    flops: Rule,
 ) -> Primitive:
     """A product: linear in each operand while the others are held.
 
@@ -86,6 +93,7 @@ def multilinear(
         jvp=jvp,
         transpose=one_at_a_time(name, transposes),
         batch=batch,
+        flops=flops,
         family="multilinear",
     )
     return primitive

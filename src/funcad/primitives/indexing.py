@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import backend_of, namespace
+from funcad.core.counting import each_operand, each_result, size_in_bytes, view
 from funcad.core.tracing import Array, Primitive, shape_of
 from funcad.primitives.elementwise import select
 from funcad.primitives.families import linear
@@ -52,6 +53,7 @@ index = linear(
     lambda x, template: (np.broadcast_to(_SPECIMEN, x.shape)[template].shape, x.dtype),
     transpose=lambda ct, x, template: embed(ct, shape=x.shape, template=template),
     batch=_index_batch,
+    traffic=view,
 )
 
 
@@ -113,6 +115,11 @@ gather = linear(
     _gather_abstract,
     transpose=lambda ct, x, *indices: scatter_sum(ct, *indices, shape=x.shape),
     batch=_gather_batch,
+    # of the operand no more is read than what is gathered
+    traffic=lambda inputs, outputs, params: (
+        sum(map(size_in_bytes, (*inputs[1:], *outputs))),
+        size_in_bytes(outputs[0]),
+    ),
 )
 
 
@@ -144,6 +151,7 @@ scatter_sum = linear(
     lambda updates, *indices, shape: (shape, updates.dtype),
     transpose=lambda ct, updates, *indices, shape: gather(ct, *indices),
     batch=_scatter_batch,
+    flops=each_operand(1),
 )
 
 
@@ -182,6 +190,7 @@ owners = Primitive(
     _owners,
     lambda *indices, shape, turn: (shape, np.dtype(np.intp)),
     batch=_owners_batch,
+    flops=each_result(1),
     family="indexing",
 )
 

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import backend_of, namespace
+from funcad.core.counting import DIVISION, ELEMENTARY, each_operand
 from funcad.core.tracing import Array, Params, Primitive, bind, dtype_of, shape_of
 from funcad.primitives.elementwise import broadcast_shapes, elementwise, weighted_sum
 from funcad.primitives.families import one_at_a_time, sum_of_jvps
@@ -118,9 +119,14 @@ def activation(
             lambda dx, ans, t, x: dx * (t * curvature(x)),
         ),
         transpose=_self_adjoint(lambda: tangent),
+        weight=2 * ELEMENTARY,
     )
     primitive = elementwise(
-        name, in_blocks(value), jvp=sum_of_jvps(lambda t, ans, x: tangent(t, x))
+        name,
+        in_blocks(value),
+        jvp=sum_of_jvps(lambda t, ans, x: tangent(t, x)),
+        # an elementary function, and about as much around it
+        weight=2 * ELEMENTARY,
     )
     return primitive, tangent
 
@@ -150,7 +156,12 @@ def _logistic(x: Array, out: Array, spare: Array) -> None:
     np.divide(1, out, out=out)
 
 
-logistic = elementwise("logistic", in_blocks(_logistic), lambda ans, x: ans * (1 - ans))
+logistic = elementwise(
+    "logistic",
+    in_blocks(_logistic),
+    lambda ans, x: ans * (1 - ans),
+    weight=ELEMENTARY + DIVISION + 2,
+)
 
 
 def _silu(x: Array, out: Array, spare: Array) -> None:
@@ -297,7 +308,9 @@ def _multiply_add_jvp(ans: Array, primals: Any, tangents: Any, params: Params) -
     return weighted_sum(*terms, shape=shape_of(ans), dtype=dtype_of(ans))
 
 
-multiply_add = elementwise("multiply_add", _multiply_add, jvp=_multiply_add_jvp)
+multiply_add = elementwise(
+    "multiply_add", _multiply_add, jvp=_multiply_add_jvp, weight=2
+)
 
 # ------------------------------------------------------------------------ over axes
 
@@ -368,10 +381,12 @@ def _along(
     transpose: Callable[..., Any] | None = None,
     reduced: Sequence[bool] = (False,),
     multiple: bool = False,
+    weight: float = 1,
 ) -> Primitive:
     """A function along axes of operands of one rank, all of which it keeps.
 
-    ``reduced`` says of each result whether the axes are of size one in it.
+    ``reduced`` says of each result whether the axes are of size one in it, ``weight``
+    how many operations an entry of the operand counts for.
     """
 
     def abstract(*operands: Any, axis: Shape, **params: Any) -> Any:
@@ -399,6 +414,7 @@ def _along(
         jvp=jvp,
         transpose=transpose,
         batch=batch,
+        flops=each_operand(weight),
         multiple=multiple,
         family="along axes",
     )
@@ -419,6 +435,8 @@ softmax = _along(
     "softmax",
     _softmax,
     sum_of_jvps(lambda t, ans, x, axis: softmax_tangent(t, ans, axis=axis)),
+    # maximum, difference, exponential, sum, product
+    weight=ELEMENTARY + 4,
 )
 
 
@@ -444,6 +462,8 @@ softmax_tangent = _along(
         _softmax_tangent_jvp,
     ),
     transpose=_self_adjoint(lambda: softmax_tangent),
+    # a dot product, a difference, a product
+    weight=4,
 )
 
 
@@ -463,6 +483,8 @@ logsumexp = reduction(
     lambda t, ans, x, axis, keepdims: reduce_sum(
         t * softmax(x, axis=axis), axis=axis, keepdims=keepdims
     ),
+    # maximum, difference, exponential, sum
+    weight=ELEMENTARY + 3,
 )
 
 # ------------------------------------------------------------------------- normalising
@@ -526,9 +548,13 @@ def _normalising(name: str, centred: bool) -> tuple[Primitive, Primitive]:
             lambda dr, ans, t, y, r, axis: dr * (ans / r),
         ),
         transpose=_self_adjoint(lambda: tangent),
+        # a dot product, a multiple added to t, a factor; a mean taken off
+        weight=7 if centred else 5,
     )
+    # a mean taken off; a dot product, a factor
+    weight = 5 if centred else 3
     return (
-        _along(name, impl, jvp, reduced=(False, True), multiple=True),
+        _along(name, impl, jvp, reduced=(False, True), multiple=True, weight=weight),
         tangent,
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import namespace
+from funcad.core.counting import each_operand, entries
 from funcad.core.tracing import Array, Primitive, bind, shape_of
 from funcad.primitives.elementwise import select
 from funcad.primitives.families import Rule, linear, multilinear, sum_of_jvps
@@ -34,7 +35,9 @@ from funcad.primitives.shape import (
 )
 
 
-def reduction(name: str, impl: Rule, dtype: Rule, jvp: Rule | None = None) -> Primitive:
+def reduction(
+    name: str, impl: Rule, dtype: Rule, jvp: Rule | None = None, weight: float = 1
+) -> Primitive:
     """A reduction with parameters ``axis`` (a tuple) and ``keepdims``.
 
     Parameters
@@ -47,6 +50,8 @@ def reduction(name: str, impl: Rule, dtype: Rule, jvp: Rule | None = None) -> Pr
         The result's dtype from the operand's.
     jvp : callable, optional
         ``jvp(t, ans, x, axis=, keepdims=)``.
+    weight : float, optional
+        Operations that an entry of the operand counts for.
     """
 
     def abstract(x: Any, axis: Shape, keepdims: bool) -> tuple[Shape, Any]:
@@ -63,6 +68,7 @@ def reduction(name: str, impl: Rule, dtype: Rule, jvp: Rule | None = None) -> Pr
         abstract,
         jvp=None if jvp is None else sum_of_jvps(jvp),
         batch=batch,
+        flops=each_operand(weight),
         family="reduction",
     )
     return primitive
@@ -130,7 +136,11 @@ reduce_all = reduction("reduce_all", _method("all"), _boolean)
 
 
 def positional(
-    name: str, impl: Rule, result: Rule, jvp: Rule | None = None
+    name: str,
+    impl: Rule,
+    result: Rule,
+    jvp: Rule | None = None,
+    flops: Rule = each_operand(1),
 ) -> Primitive:
     """A function along one ``axis``; ``result(shape, dtype, axis)`` gives its aval."""
 
@@ -144,6 +154,7 @@ def positional(
         lambda x, axis, **params: result(x.shape, x.dtype, axis),
         jvp=None if jvp is None else sum_of_jvps(jvp),
         batch=batch,
+        flops=flops,
         family="along axis",
     )
     return primitive
@@ -182,6 +193,7 @@ cumsum = linear(
     lambda x, axis, reverse: (x.shape, np.empty(0, x.dtype).cumsum().dtype),
     transpose=lambda ct, x, axis, reverse: cumsum(ct, axis=axis, reverse=not reverse),
     batch=_cumsum_batch,
+    flops=each_operand(1),
 )
 
 
@@ -284,6 +296,10 @@ sliding_dot = multilinear(
         lambda ct, v, a, right: sum_to(sliding_dot(a, ct), v),
     ],
     batch=_sliding_batch,
+    # a product and a sum for each entry of v, in each result
+    flops=lambda inputs, outputs, params: (
+        2 * entries(outputs[0]) * inputs[1].shape[-1]
+    ),
 )
 """Dot products of ``v`` with as many entries of ``a`` next to one another, along the
 last axis; the axes before it are the same for both."""

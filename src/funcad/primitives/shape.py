@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import namespace
+from funcad.core.counting import each_operand, nothing, view
 from funcad.core.program import Var
 from funcad.core.tracing import Array, Params, Primitive, bind, shape_of
 from funcad.primitives.families import linear
@@ -128,6 +129,7 @@ convert = Primitive(
         bind(convert, (ct,), {"dtype": args[0].dtype}),
     ),
     batch=lambda values, axes, dtype: (convert(values[0], dtype=dtype), axes[0]),
+    flops=nothing,
     family="linear",
 )
 
@@ -143,6 +145,7 @@ reshape = linear(
     lambda x, shape: (shape, x.dtype),
     transpose=lambda ct, x, shape: reshape(ct, shape=x.shape),
     batch=_reshape_batch,
+    traffic=view,
 )
 
 
@@ -166,6 +169,7 @@ transpose = linear(
     lambda x, axes: (tuple([x.shape[a] for a in axes]), x.dtype),
     transpose=lambda ct, x, axes: transpose(ct, axes=inverse_order(axes)),
     batch=_transpose_batch,
+    traffic=view,
 )
 
 
@@ -180,6 +184,7 @@ broadcast_to = linear(
     lambda x, shape: (shape, x.dtype),
     transpose=lambda ct, x, shape: sum_to(ct, x),
     batch=_broadcast_batch,
+    traffic=view,
 )
 
 
@@ -221,7 +226,12 @@ def _sum_batch(
 
 
 reduce_sum = linear(
-    "reduce_sum", _sum, _sum_abstract, transpose=_sum_transpose, batch=_sum_batch
+    "reduce_sum",
+    _sum,
+    _sum_abstract,
+    transpose=_sum_transpose,
+    batch=_sum_batch,
+    flops=each_operand(1),
 )
 
 
@@ -279,6 +289,7 @@ concatenate = Primitive(
     jvp=_concatenate_jvp,
     transpose=_concatenate_transpose,
     batch=_concatenate_batch,
+    flops=nothing,
     family="linear",
 )
 
@@ -318,6 +329,7 @@ split = linear(
     _split_abstract,
     transpose=_split_transpose,
     batch=_split_batch,
+    traffic=view,
     multiple=True,
 )
 
