@@ -9,14 +9,11 @@ from funcad.backends import backend_of
 from funcad.core.program import Program, Var
 from funcad.core.tracing import Tracer, aval_of
 
-
 Pairs = dict[tuple[int, int], bool]
 """What is known of programs within programs, which may be held many times."""
 
 
-def same_programs(
-    left: Program, right: Program, known: Pairs | None = None
-) -> bool:
+def same_programs(left: Program, right: Program, known: Pairs | None = None) -> bool:
     """Whether two programs compute the same in the same steps.
 
     Parameters
@@ -33,9 +30,7 @@ def same_programs(
     bool
     """
     pairs: Pairs = {} if known is None else known
-    counts = [
-        (len(p.inputs), len(p.equations), len(p.outputs)) for p in (left, right)
-    ]
+    counts = [(len(p.inputs), len(p.equations), len(p.outputs)) for p in (left, right)]
     if counts[0] != counts[1]:
         return False
     renamed: dict[Var, Var] = {}

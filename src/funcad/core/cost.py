@@ -187,7 +187,7 @@ def flops_of(
     int
     """
     if primitive.flops is not None:
-        return round(primitive.flops(inputs, outputs, params))
+        return int(round(primitive.flops(inputs, outputs, params)))
     nested = programs_in(params)
     if nested:
         return sum(_cost_once(p).flops for p in nested)

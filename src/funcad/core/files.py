@@ -309,8 +309,8 @@ class _Reader:
             _refuse(f"its format is not {_FORMAT!r}")
         if self.structure["version"] != _VERSION:
             _refuse(
-                f"it is of version {self.structure['version']!r}, and this funcad reads "
-                f"version {_VERSION}"
+                f"it is of version {self.structure['version']!r}, and this funcad "
+                f"reads version {_VERSION}"
             )
         self.arrays = [
             _array(members.pop(f"arrays/{i}.npy", b"")) for i in range(len(members))

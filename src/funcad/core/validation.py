@@ -66,24 +66,22 @@ def checked_arguments(program: Program, args: Sequence[Array]) -> list[Array]:
             f"called with {len(args)}. Arguments are the leaves of the function's "
             "pytrees: write program(*funcad.tree.leaves(args))."
         )
-    return [
-        _checked(i, v, x) for i, (v, x) in enumerate(zip(program.inputs, args))
-    ]
+    return [_checked(i, v, x) for i, (v, x) in enumerate(zip(program.inputs, args))]
 
 
-_KINDS = "?iufc"
+_KINDS = "biufc"
 
 
 def _checked(i: int, v: Var, x: Any) -> Array:
     if type(x) in PYTHON_SCALARS:
         if v.weak is type(x):
             return x
-        rank = [_KINDS.find(np.dtype(t).kind.replace("b", "?")) for t in (v.dtype, type(x))]
-        if v.weak is None and not v.shape and rank[0] >= rank[1]:
+        ranks = [_KINDS.index(np.dtype(t).kind) for t in (v.dtype, type(x))]
+        if v.weak is None and not v.shape and ranks[0] >= ranks[1]:
             return v.dtype.type(x)
-    elif hasattr(x, "dtype") and hasattr(x, "shape"):
-        if aval_of(x) == aval_of(v):
-            return x
+    elif _is_array(x) and aval_of(x) == aval_of(v):
+        # a scalar of NumPy's would not follow the dtype of the arrays that it meets
+        return v.weak(x) if v.weak and isinstance(x, (np.generic, np.ndarray)) else x
     given = type_name(x) if _is_array(x) else f"of type {type(x).__name__}"
     raise ProgramError(
         f"argument {i} of this program should be {type_name(v)}, and was {given}. "
@@ -140,9 +138,7 @@ class StandInTrace(Trace):
     def process(
         self, primitive: Primitive, args: Sequence[Array], params: Params
     ) -> Any:
-        results = tuple(
-            [StandIn(self, v) for v in outputs_of(primitive, args, params)]
-        )
+        results = tuple([StandIn(self, v) for v in outputs_of(primitive, args, params)])
         return results if primitive.multiple else results[0]
 
 
@@ -357,7 +353,9 @@ def _check_linear(program: Program, linear: set[Var]) -> None:
                     continue
                 try:
                     cts = _transposed(equation, {*free, i}, trace)
-                except Exception:  # not linear in both at once, which is as it should be
+                except (
+                    Exception
+                ):  # not linear in both at once, which is as it should be
                     continue
                 if cts[i] is not None:
                     fail(

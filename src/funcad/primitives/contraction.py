@@ -82,7 +82,5 @@ matmul = multilinear(
     transposes=[_transpose_left, _transpose_right],
     batch=_matmul_batch,
     # a product and a sum for each entry of a row, in each result
-    flops=lambda inputs, outputs, params: (
-        2 * entries(outputs[0]) * inputs[0].shape[-1]
-    ),
+    flops=lambda inputs, outputs, params: 2 * entries(outputs[0]) * inputs[0].shape[-1],
 )

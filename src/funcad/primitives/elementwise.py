@@ -606,7 +606,7 @@ gcd = elementwise("gcd", np.gcd)
 lcm = elementwise("lcm", np.lcm)
 bitwise_count = elementwise("bitwise_count", np.bitwise_count)
 
-# ------------------------------------------------------------------------ what they cost
+# ----------------------------------------------------------------------- what they cost
 
 for _primitive in (stop_gradient, positive, real, imag):
     _primitive.flops = nothing

@@ -303,8 +303,7 @@ lu_factor = Primitive(
     family="linalg",
 )
 lu_factor.batch = batch_stacks(lu_factor)
-# here and below: Golub and Van Loan, Matrix Computations, 4th edition (sections 3.2, 3.1
-# and 4.2); for matrices of m rows and n columns, whichever is more
+# here and below: Golub and Van Loan, Matrix Computations, 4th edition, chapters 3 and 4
 lu_factor.flops = each_matrix(lambda m, n: min(m, n) ** 2 * (max(m, n) - min(m, n) / 3))
 
 

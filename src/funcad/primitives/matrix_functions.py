@@ -56,7 +56,8 @@ def matrix_function(
 ) -> tuple[Primitive, Primitive]:
     """A function of matrices that SciPy has, and its derivative along a direction.
 
-    It takes ``cubes`` times n^3 operations.  ``singular_too`` says whether there is a derivative at singular matrices.
+    It takes ``cubes`` times n^3 operations.  ``singular_too`` says whether there is a
+    derivative at singular matrices.
     """
 
     def impl(a: Array) -> Array:
@@ -196,7 +197,7 @@ def _sylvester_jvp(
 def _sylvester_flops(inputs: Any, outputs: Any, params: Params) -> float:
     """Two Schur forms, four products with their vectors, and substitution.
 
-    R. H. Bartels and G. W. Stewart, *Solution of the matrix equation AX + XB = C*, 1972.
+    R. H. Bartels and G. W. Stewart, *Solution of the equation AX + XB = C*, 1972.
     """
     m, n = inputs[0].shape[-1], inputs[1].shape[-1]
     count = entries(outputs[0]) / (m * n) if m * n else 0

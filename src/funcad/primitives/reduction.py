@@ -134,13 +134,15 @@ reduce_all = reduction("reduce_all", _method("all"), _boolean)
 
 # ---------------------------------------------------------- positions along one axis
 
+_ENTRIES = each_operand(1)
+
 
 def positional(
     name: str,
     impl: Rule,
     result: Rule,
     jvp: Rule | None = None,
-    flops: Rule = each_operand(1),
+    flops: Rule = _ENTRIES,
 ) -> Primitive:
     """A function along one ``axis``; ``result(shape, dtype, axis)`` gives its aval."""
 
@@ -297,9 +299,7 @@ sliding_dot = multilinear(
     ],
     batch=_sliding_batch,
     # a product and a sum for each entry of v, in each result
-    flops=lambda inputs, outputs, params: (
-        2 * entries(outputs[0]) * inputs[1].shape[-1]
-    ),
+    flops=lambda inputs, outputs, params: 2 * entries(outputs[0]) * inputs[1].shape[-1],
 )
 """Dot products of ``v`` with as many entries of ``a`` next to one another, along the
 last axis; the axes before it are the same for both."""
