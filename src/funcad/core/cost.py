@@ -106,21 +106,23 @@ class Cost:
 
     def _table(self) -> list[list[str]]:
         rows = self.rows
+        others: list[EquationCost] = []
         if len(rows) > _MOST_ROWS:
-            least = sorted(r.flops for r in rows)[-_MOST_ROWS]
-            rows = [r for r in rows if r.flops >= least][:_MOST_ROWS]
+            # sorting is stable: among equals, those that come first
+            order = sorted(range(len(rows)), key=lambda i: -rows[i].flops)
+            others = [rows[i] for i in order[_MOST_ROWS:]]
+            rows = [rows[i] for i in sorted(order[:_MOST_ROWS])]
         table = [["result", "primitive", "flops", "share", "bytes", "line"]]
         for r in rows:
             table.append(
                 [_short(r.result), r.primitive, f"{r.flops:,}", self._share(r.flops)]
                 + [f"{r.bytes:,}", format_line(r.line)]
             )
-        if len(rows) < len(self.rows):
-            rest = [r for r in self.rows if r not in rows]
-            flops = sum(r.flops for r in rest)
+        if others:
+            flops = sum(r.flops for r in others)
             table.append(
-                [f"{len(rest)} with less", "", f"{flops:,}", self._share(flops)]
-                + [f"{sum(r.bytes for r in rest):,}", ""]
+                [f"{len(others)} others", "", f"{flops:,}", self._share(flops)]
+                + [f"{sum(r.bytes for r in others):,}", ""]
             )
         total = [f"{self.flops:,}", self._share(self.flops), f"{self.bytes:,}", ""]
         return [*table, ["total", "", *total]]

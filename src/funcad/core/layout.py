@@ -16,6 +16,7 @@ Point = tuple[float, float]
 
 _GAP, _LAYER_GAP, _BEND = 22.0, 40.0, 6.0
 _SWEEPS = 6
+_STRAIGHT = 0.95
 
 
 class Layout(NamedTuple):
@@ -177,7 +178,11 @@ class _Nodes:
         else:
             # what ends there makes way for what goes on
             near = [m for m in near if not self._is_end(m)] or near
-        return sum(self.x[m] for m in near) / len(near) if near else self.x[n]
+        if not near:
+            return self.x[n]
+        # drawn to the axis a little, a long graph does not drift away to one side
+        pull = _STRAIGHT if n < self.boxes and not self._is_end(n) else 1.0
+        return pull * sum(self.x[m] for m in near) / len(near)
 
     def _arrange(self, nodes: Sequence[int], wanted: Sequence[float]) -> None:
         """The nearest places in this order without overlap, in the mean square."""

@@ -91,7 +91,7 @@ class Program:
     >>> program(np.array([0.0, np.pi / 2, np.pi / 6]))
     [np.float64(1.5)]
     >>> program.cost().flops
-    26
+    27
     """
 
     __slots__ = ("derived", "equations", "inputs", "outputs")

@@ -51,7 +51,13 @@ def validate(program: Program, linear: bool | Sequence[int] = False) -> None:
                     f"validate(linear={linear!r}): there is no input {n!r}; the "
                     f"program has {len(program.inputs)} inputs, counted from 0."
                 )
-        _check_linear(program, {program.inputs[n] for n in numbers})
+        depends = _check_linear(program, {program.inputs[n] for n in numbers})
+        for v, d in zip(program.outputs, depends):
+            if not d and not _is_zero(v):
+                raise ProgramError(
+                    "the program is not linear in its inputs: an output of type "
+                    f"{type_name(v)} does not depend on them. A zero is written None."
+                )
 
 
 def checked_arguments(program: Program, args: Sequence[Array]) -> list[Array]:
@@ -180,6 +186,7 @@ class _Check:
     def run(self) -> None:
         try:
             for v in self.program.inputs:
+                self.check_form(v, None)
                 self.define(v, None)
             for equation in self.program.equations:
                 self.check(equation)
@@ -194,7 +201,7 @@ class _Check:
             equation.line if equation else None,
         )
 
-    def define(self, v: Any, equation: Equation | None) -> None:
+    def check_form(self, v: Any, equation: Equation | None) -> None:
         if not isinstance(v, Var):
             self.fail(f"{v!r} stands where a variable is defined.", equation)
         if not isinstance(v.dtype, np.dtype) or not _is_shape(v.shape):
@@ -211,6 +218,8 @@ class _Check:
                 f"Python number of type {v.weak!r}.",
                 equation,
             )
+
+    def define(self, v: Var, equation: Equation | None) -> None:
         if v in self.known:
             self.fail(f"the variable {self.names[v]} is defined twice.", equation)
         self.known[v] = StandIn(self.trace, v)
@@ -254,6 +263,8 @@ class _Check:
                 f"{type(error).__name__}: {_first_line(error)}",
                 equation,
             )
+        for v in outputs:
+            self.check_form(v, equation)
         got, want = (
             [(v.shape, v.dtype, v.weak) if isinstance(v, Var) else v for v in variables]
             for variables in (outputs, wanted)
@@ -310,13 +321,18 @@ def _first_line(error: Exception) -> str:
 # -------------------------------------------------------------------------- linearity
 
 
-def _check_linear(program: Program, linear: set[Var]) -> None:
-    """Walk the program backwards by the transpose rules, on stand-ins.
+def _check_linear(program: Program, linear: set[Var]) -> list[bool]:
+    """Walk through the program and transpose each equation, on stand-ins.
 
     An equation is linear in what depends on the linear inputs if it can be transposed
     in it.  If it is linear in that *together* with a further operand, which does not
     depend on the inputs and is not zero, then what it computes is a linear function
-    and a constant: it is affine.
+    and a constant: it is affine.  The body of a call is checked by itself.
+
+    Returns
+    -------
+    list of bool
+        Which outputs depend on the linear inputs.
     """
     trace = StandInTrace(array_type_of(program.constants))
     names = Names.of(program)
@@ -329,33 +345,32 @@ def _check_linear(program: Program, linear: set[Var]) -> None:
         )
 
     dependent = set(linear)
-    for equation in program.equations:
-        if not dependent.isdisjoint(v for v in equation.inputs if isinstance(v, Var)):
-            dependent.update(equation.outputs)
     try:
         for equation in program.equations:
+            primitive, inputs, params, outputs, _ = equation
             free = {
-                i
-                for i, v in enumerate(equation.inputs)
-                if isinstance(v, Var) and v in dependent
+                i for i, v in enumerate(inputs) if isinstance(v, Var) and v in dependent
             }
             if not free:
                 continue
-            primitive = equation.primitive
+            if primitive.body is not None:
+                body = primitive.body(params)
+                depends = _check_linear(body, {body.inputs[i] for i in free})
+                dependent.update(v for v, d in zip(outputs, depends) if d)
+                continue
+            dependent.update(outputs)
             if primitive.transpose is None:
                 fail(f"{primitive.name} is not linear, it has no transpose.", equation)
             try:
                 _transposed(equation, free, trace)
             except Exception as error:
                 fail(_first_line(error), equation)
-            for i, v in enumerate(equation.inputs):
+            for i, v in enumerate(inputs):
                 if i in free or _is_zero(v):
                     continue
                 try:
                     cts = _transposed(equation, {*free, i}, trace)
-                except (
-                    Exception
-                ):  # not linear in both at once, which is as it should be
+                except Exception:  # not linear in both at once, as it should be
                     continue
                 if cts[i] is not None:
                     fail(
@@ -365,13 +380,7 @@ def _check_linear(program: Program, linear: set[Var]) -> None:
                     )
     finally:
         trace.alive = False
-    for v in program.outputs:
-        if v is not None and not (isinstance(v, Var) and v in dependent):
-            if not _is_zero(v):
-                raise ProgramError(
-                    "the program is not linear in its inputs: an output of type "
-                    f"{type_name(v)} does not depend on them. A zero is written None."
-                )
+    return [isinstance(v, Var) and v in dependent for v in program.outputs]
 
 
 def _transposed(equation: Equation, free: set[int], trace: StandInTrace) -> list[Any]:
