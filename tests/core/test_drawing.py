@@ -104,7 +104,7 @@ def test_boxes_do_not_overlap_and_edges_lead_from_box_to_box():
             for l2, t2, r2, b2 in frames[:i]:
                 assert r1 <= l2 or r2 <= l1 or b1 <= t2 or b2 <= t1
         width, height = float(root.get("width")), float(root.get("height"))
-        assert all(l >= -1 and t >= -1 for l, t, _, _ in frames)
+        assert all(min(frame) >= -1 for frame in frames)
         assert all(r < width and b < height for _, _, r, b in frames)
         reads = [
             len({v for v in e.inputs if isinstance(v, Var)}) for e in written.equations

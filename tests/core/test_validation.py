@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume
 from hypothesis import strategies as st
 
 import funcad
@@ -15,11 +14,7 @@ from funcad.core.tracing import registry
 from funcad.errors import ProgramError
 from funcad.transforms.derived import batched, differentiated, linearized, transposed
 from properties import for_all, generators
-from samples import SAMPLES
-from samples.table import import_every_module
 from test_random_programs import programs
-
-import_every_module()
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
@@ -30,7 +25,7 @@ def staged(f, *args):
     return funcad.make_program(f)(*args)
 
 
-# ------------------------------------------------------------------- what is well formed
+# ----------------------------------------------------------------- what is well formed
 
 
 def test_staged_programs_and_their_gradients_are_well_formed():
@@ -69,30 +64,6 @@ def test_programs_made_of_a_program_are_well_formed():
         batched(written, (0,) * len(inputs), 2, np.ndarray).program.validate()
 
 
-@pytest.mark.parametrize("name", sorted(SAMPLES))
-def test_every_primitive_is_staged_to_a_well_formed_program(name):
-    @for_all(SAMPLES[name].calls("?bilefdFD"), generators(), share=0.3)
-    def check(call, rng):
-        program = staged_call(name, call, rng)
-        program.validate()
-
-
-def staged_call(name, call, rng):
-    params = {
-        k: "numpy" if k in ("target", "source") else v for k, v in call.params.items()
-    }
-    row = SAMPLES[name]
-
-    def function(*operands):
-        if row.through:
-            return row.through(registry[name], *operands, **params)
-        return registry[name](*operands, **params)
-
-    values = call.draw(rng)
-    assume(any(hasattr(v, "dtype") for v in values))
-    return staged(function, *values)
-
-
 def test_programs_of_jitted_functions_are_well_formed():
     inner = funcad.jit(lambda x: np.sum(np.tanh(x) * 2.0))
     for f in (inner, funcad.grad(inner), funcad.jit(funcad.grad(inner))):
@@ -106,7 +77,7 @@ def test_numbers_are_told_from_arrays():
     program.validate()
 
 
-# ------------------------------------------------------------------------ what is broken
+# ---------------------------------------------------------------------- what is broken
 
 
 def mutations(program: Program) -> dict[str, Program]:
@@ -256,7 +227,7 @@ def test_a_tracer_whose_transform_is_running_is_not():
     assert funcad.grad(f)(3.0) == 2.0
 
 
-# ----------------------------------------------------------------------------- linearity
+# --------------------------------------------------------------------------- linearity
 
 
 @pytest.mark.parametrize(
@@ -309,15 +280,13 @@ def test_linearity_may_be_asked_of_some_inputs():
         program.validate(linear=[2])
 
 
-# ----------------------------------------------------------------------------- arguments
+# --------------------------------------------------------------------------- arguments
 
 
 def test_a_call_checks_its_arguments():
     program = staged(lambda x, s: x * s, X.astype(np.float32), 2.0)
     assert program(X.astype(np.float32), 3.0)[0].dtype == np.float32
-    with pytest.raises(
-        ProgramError, match=r"takes 2 arguments \(float32\[3\], float\)"
-    ):
+    with pytest.raises(ProgramError, match=r"2 arguments \(float32\[3\], float\)"):
         program(X)
     with pytest.raises(
         ProgramError, match=r"argument 0 .* float32\[3\], and was float64"
