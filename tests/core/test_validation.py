@@ -210,6 +210,13 @@ def test_a_program_within_a_program_is_checked_and_named():
     with pytest.raises(ProgramError, match="in a program held by jit_call: the result"):
         outer.validate()
 
+def test_a_call_is_given_what_the_program_takes():
+    inner = by_hand()
+    for inputs in ([], [2.0], [X, X], [X.astype("f4")], [X[:2]]):
+        params = {"program": inner, "name": "f"}
+        with pytest.raises(ProgramError, match="calls takes float64"):
+            by_hand("jit_call", inputs=inputs, params=params).validate()
+
 
 def test_a_tracer_whose_transform_has_ended_is_refused():
     kept = []

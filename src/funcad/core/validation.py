@@ -254,6 +254,8 @@ class _Check:
                 self.checked.add(id(nested))
                 where = f"{self.within}in a program held by {primitive.name}: "
                 _Check(nested, where, self.checked).run()
+        if primitive.body is not None:
+            self.check_call(equation)
         try:
             wanted = outputs_of(primitive, args, params)
         except Exception as error:
@@ -281,6 +283,25 @@ class _Check:
             )
         for v in outputs:
             self.define(v, equation)
+
+
+    def check_call(self, equation: Equation) -> None:
+        """The operands of a call have the types of the inputs of what is called."""
+        body = equation.primitive.body(equation.params)  # type: ignore[misc]
+        given, taken = (
+            [(shape_of(v), dtype_of(v)) for v in values]
+            for values in (equation.inputs, body.inputs)
+        )
+        if given != taken:
+            left, right = (
+                ", ".join(map(type_name, values)) or "nothing"
+                for values in (equation.inputs, body.inputs)
+            )
+            self.fail(
+                f"{equation.primitive.name} is given {left}, and the program that it "
+                f"calls takes {right}.",
+                equation,
+            )
 
 
 def programs_in(params: Any) -> list[Program]:
