@@ -17,7 +17,7 @@ from funcad.core.program import Equation, Program, Var
 from funcad.core.tracing import registry
 from funcad.errors import ArgumentError
 from properties import for_all, generators
-from test_random_programs import programs
+from random_programs import programs
 
 X = np.array([0.3, -1.2, 2.5])
 SVG = "{http://www.w3.org/2000/svg}"

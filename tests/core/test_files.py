@@ -21,7 +21,7 @@ from funcad.errors import ProgramError, ProgramFileError
 from properties import for_all, generators, host
 from samples import SAMPLES
 from samples.table import import_every_module
-from test_random_programs import programs
+from random_programs import programs
 
 import_every_module()
 
@@ -439,6 +439,9 @@ def test_each_lie_has_its_message(edit, message, path):
     refused(path, message)
 
 
+HEADER = "{'descr': '<f8', 'fortran_order': False, 'shape': (%s,), }"
+
+
 def npy(header, content=b""):
     header = header.encode() + b"\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + content
@@ -485,7 +488,11 @@ def npy(header, content=b""):
         ),
         (npy("(" * 4000), "version 1.0"),
         (
-            npy("{'descr': '<f8', 'fortran_order': False, 'shape': (9" + 19 * "9" + ",), }"),
+            npy(
+                "{'descr': '<f8', 'fortran_order': False, 'shape': (9"
+                + 19 * "9"
+                + ",), }"
+            ),
             "is no shape",
         ),
         (b"", "missing"),

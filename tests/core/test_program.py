@@ -15,7 +15,7 @@ from funcad.core.tracing import ShapedArray, registry
 from funcad.errors import ProgramError
 from funcad.transforms.linear import transpose
 from properties import for_all, generators
-from test_random_programs import programs
+from random_programs import programs
 
 X = np.array([0.3, -1.2, 2.5])
 FLOAT = np.dtype(float)

@@ -14,7 +14,7 @@ from funcad.core.tracing import registry
 from funcad.errors import ProgramError
 from funcad.transforms.derived import batched, differentiated, linearized, transposed
 from properties import for_all, generators
-from test_random_programs import programs
+from random_programs import programs
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
@@ -209,6 +209,7 @@ def test_a_program_within_a_program_is_checked_and_named():
     outer = by_hand("jit_call", params={"program": bad, "name": "f"})
     with pytest.raises(ProgramError, match="in a program held by jit_call: the result"):
         outer.validate()
+
 
 def test_a_call_is_given_what_the_program_takes():
     inner = by_hand()

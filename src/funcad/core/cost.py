@@ -210,6 +210,10 @@ def traffic_of(
     if primitive.traffic is not None:
         read, written = primitive.traffic(inputs, outputs, params)
         return read, written
+    if primitive.view in ("always", "contiguous") or (
+        primitive.view and inputs[:1] == outputs
+    ):
+        return 0, 0
     nested = [_cost_once(p) for p in programs_in(params)]
     if nested:
         if flops is None:

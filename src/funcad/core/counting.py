@@ -37,10 +37,10 @@ def nothing(inputs: Sequence[Any], outputs: Sequence[Any], params: Params) -> fl
     return 0
 
 
-def view(
+def untouched(
     inputs: Sequence[Any], outputs: Sequence[Any], params: Params
 ) -> tuple[int, int]:
-    """The ``traffic`` of what returns its operand, or a view of it."""
+    """The ``traffic`` of what returns an operand as it is, or a view of it."""
     return 0, 0
 
 

@@ -12,7 +12,7 @@ from html import escape
 from typing import Any, NamedTuple
 
 from funcad.core.errors import format_line
-from funcad.core.program import Equation, Program, Var
+from funcad.core.program import Equation, Program, Var, letters
 from funcad.core.tracing import PYTHON_SCALARS, ShapedArray, Tracer, aval_of
 
 _WIDEST_LEFT = 40
@@ -84,7 +84,7 @@ class Names:
         self._names: dict[Var, str] = {}
 
     def __getitem__(self, v: Var) -> str:
-        return self._names.setdefault(v, _letters(len(self._names)))
+        return self._names.setdefault(v, letters(len(self._names)))
 
     @classmethod
     def of(cls, program: Program) -> Names:
@@ -109,16 +109,6 @@ class Names:
         if v.shape:
             return Piece(f"<{type_name(v)}>", "value")
         return Piece(f"{v.item()}:{type_name(v)}", "value")
-
-
-def _letters(i: int) -> str:
-    """a, b, ..., z, ba, bb, ...: names of variables, in base 26."""
-    name = ""
-    while True:
-        i, digit = divmod(i, 26)
-        name = chr(ord("a") + digit) + name
-        if i == 0:
-            return name
 
 
 class Inner:

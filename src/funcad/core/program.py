@@ -278,3 +278,13 @@ class Program:
                     "it. Pass that value as an argument of the function."
                 )
         return Program, (self.inputs, self.equations, self.outputs)
+
+
+def letters(i: int) -> str:
+    """a, b, ..., z, ba, bb, ...: names of variables, in base 26."""
+    name = ""
+    while True:
+        i, digit = divmod(i, 26)
+        name = chr(ord("a") + digit) + name
+        if i == 0:
+            return name

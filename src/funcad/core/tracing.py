@@ -168,8 +168,11 @@ class Primitive:
         programs call the implementation.
     simplify : callable, optional
         ``simplify(inputs, params, definition)``: an input or a value that is equal to
-        the result, or ``(primitive, inputs, params)`` of a simpler equation, or
-        ``None``; ``definition(var)`` is the equation that computed an input, if any.
+        the result (a list of them, where it is ``multiple``), or ``(primitive, inputs,
+        params)`` of a simpler equation, whose inputs may be such tuples, or ``None``;
+        ``definition(x)`` is the equation that computed an input, if any.  A value whose
+        shape or dtype is not the result's is not put in its place, so a rule need not
+        compare them.
     flops : callable, optional
         ``flops(inputs, outputs, params)``, floating-point operations from avals;
         see :mod:`funcad.core.counting`.
@@ -178,8 +181,18 @@ class Primitive:
         where these are not simply those of all operands and results.
     body : callable, optional
         ``body(params)``, the program that this primitive is nothing but a call of.
+    view : str, optional
+        When the result is a view of the first operand: "always", where that is
+        "contiguous", or where it has the "same dtype"; otherwise it may be one.
+    definition : str, optional
+        Source of a function of this name over ``np`` alone, with the implementation's
+        parameters: what an exported module defines where there is no ``code``.
     multiple : bool
         Whether the results come as a tuple.
+    opaque : bool
+        Whether compiling leaves its equations as they are, so that two equal ones stay
+        two and one of constants is not computed beforehand: a barrier, or a call of
+        the user's own code.
     """
 
     __slots__ = (
@@ -187,6 +200,7 @@ class Primitive:
         "batch",
         "body",
         "code",
+        "definition",
         "dual",
         "family",
         "flops",
@@ -194,9 +208,11 @@ class Primitive:
         "jvp",
         "multiple",
         "name",
+        "opaque",
         "simplify",
         "traffic",
         "transpose",
+        "view",
     )
 
     def __init__(
@@ -214,7 +230,10 @@ class Primitive:
         flops: Callable[..., Any] | None = None,
         traffic: Callable[..., Any] | None = None,
         body: Callable[..., Any] | None = None,
+        definition: str | None = None,
+        view: str = "",
         multiple: bool = False,
+        opaque: bool = False,
         family: str = "",
     ) -> None:
         self.name = name
@@ -229,7 +248,10 @@ class Primitive:
         self.flops = flops
         self.traffic = traffic
         self.body = body
+        self.definition = definition
+        self.view = view
         self.multiple = multiple
+        self.opaque = opaque
         self.family = family
         registry[name] = self
 

@@ -284,7 +284,6 @@ class _Check:
         for v in outputs:
             self.define(v, equation)
 
-
     def check_call(self, equation: Equation) -> None:
         """The operands of a call have the types of the inputs of what is called."""
         body = equation.primitive.body(equation.params)  # type: ignore[misc]

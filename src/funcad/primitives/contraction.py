@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from funcad.core.counting import entries
-from funcad.core.tracing import Array, dtype_of, shape_of
+from funcad.core.tracing import Array, Operand, Params, dtype_of, shape_of
 from funcad.primitives.elementwise import broadcast_shapes, conjugate
 from funcad.primitives.families import multilinear
 from funcad.primitives.shape import (
@@ -75,6 +77,21 @@ def _matmul_batch(values: Any, axes: Any) -> tuple[Array, int]:
     return matmul(x, y), 0
 
 
+def _matmul_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    x, y = operands
+    into = "" if out is None else f", out={out}"
+    if len(y.shape) != 2 or len(x.shape) == 2 or 0 in x.shape:
+        return f"np.matmul({x.text}, {y.text}{into})"
+    *lead, inner = x.shape
+    rows, columns = math.prod(lead), y.shape[-1]
+    if out is not None:
+        into = f", out={out}.reshape({rows}, {columns})"
+    product = f"np.matmul({x.text}.reshape({rows}, {inner}), {y.text}{into})"
+    return f"{product}.reshape({', '.join(map(str, (*lead, columns)))})"
+
+
 matmul = multilinear(
     "matmul",
     _matmul,
@@ -83,4 +100,5 @@ matmul = multilinear(
     batch=_matmul_batch,
     # a product and a sum for each entry of a row, in each result
     flops=lambda inputs, outputs, params: 2 * entries(outputs[0]) * inputs[0].shape[-1],
+    code=_matmul_code,
 )

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import namespace
-from funcad.core.counting import DIVISION, ELEMENTARY, each_result, nothing, view
+from funcad.core.counting import DIVISION, ELEMENTARY, each_result, nothing, untouched
 from funcad.core.program import Var
 from funcad.core.tracing import (
     PYTHON_SCALARS,
     Array,
+    Operand,
     Params,
     Primitive,
     Tracer,
@@ -29,6 +30,7 @@ from funcad.core.tracing import (
     dtype_of,
     shape_of,
 )
+from funcad.primitives.code import Code, call, infix, plain, ufunc
 from funcad.primitives.families import one_at_a_time
 from funcad.primitives.shape import (
     batches_to_front,
@@ -42,11 +44,12 @@ Rule = Callable[..., Any]
 
 def elementwise(
     name: str,
-    ufunc: Callable[..., Any],
+    function: Callable[..., Any],
     *partials: Rule | None,
     jvp: Rule | None = None,
     transpose: Rule | None = None,
     weight: float = 1,
+    code: Code | None = None,
 ) -> Primitive:
     """A function applied entry by entry to operands that broadcast.
 
@@ -54,7 +57,7 @@ def elementwise(
     ----------
     name : str
         Name of the primitive.
-    ufunc : callable
+    function : callable
         The implementation.
     *partials : callable or None
         For each operand, one or two, ``partial(ans, *operands)``, the derivative of the
@@ -67,19 +70,23 @@ def elementwise(
     weight : float, optional
         Operations that an entry of the result counts for, in the units of
         :mod:`funcad.core.counting`.
+    code : callable, optional
+        What compiled programs write, where the implementation is no ufunc of NumPy's.
     """
     if partials:
         jvp = (_unary_jvp if len(partials) == 1 else _binary_jvp)(*partials)  # type: ignore[arg-type]
     primitive = Primitive(
         name,
-        ufunc,
-        _abstract(ufunc),
+        function,
+        _abstract(function),
         jvp=jvp,
         transpose=transpose,
         flops=each_result(weight),
+        code=code or ufunc(function),
         family="elementwise",
     )
     primitive.batch = functools.partial(_batch, primitive)
+    primitive.simplify = functools.partial(_unbroadcast, primitive)
     return primitive
 
 
@@ -134,6 +141,27 @@ def _batch(
     return bind(primitive, values, params), 0
 
 
+def _unbroadcast(
+    primitive: Primitive, inputs: Sequence[Any], params: Params, definition: Rule
+) -> Any:
+    """Operands as they were before they were broadcast, where the others suffice."""
+    narrow = list(inputs)
+    for i, x in enumerate(inputs):
+        equation = definition(x)
+        if equation is not None and equation.primitive is broadcast_to:
+            (source,) = equation.inputs
+            # an array made of a number does not follow the others' dtype; a number does
+            if type(source) not in PYTHON_SCALARS and not getattr(source, "weak", None):
+                shapes = [shape_of(v) for v in narrow]
+                wide = broadcast_shapes(shapes)
+                shapes[i] = shape_of(source)
+                if broadcast_shapes(shapes) == wide:
+                    narrow[i] = source
+    if all(map(operator.is_, narrow, inputs)):
+        return None
+    return primitive, narrow, params
+
+
 def _abstract(ufunc: Callable[..., Any]) -> Rule:
     @functools.lru_cache(maxsize=1024)
     def result_dtype(kinds: tuple[Any, ...]) -> Any:
@@ -152,7 +180,7 @@ def _abstract(ufunc: Callable[..., Any]) -> Rule:
 
 def _kind(x: Any) -> Any:
     """Dtype of an array; type of a Python number, or of what stands for one."""
-    if isinstance(x, Tracer):
+    if isinstance(x, (Tracer, Var)):
         return x.weak or x.dtype
     return x.dtype if hasattr(x, "dtype") else type(x)
 
@@ -219,10 +247,36 @@ def _weighted_sum_batch(
     return bind(weighted_sum, values, {"shape": (size, *shape), "dtype": dtype}), 0
 
 
+def _weighted_sum_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    terms = []
+    broadcast = broadcast_shapes([x.shape for x in operands])
+    dtypes = []
+    for t, c in zip(operands[::2], operands[1::2], strict=True):
+        if t.weak:
+            return None
+        dtypes += [t.dtype] + ([c.dtype] if not c.weak else [])
+        terms.append(t.text if c.text == "1" else f"{t.text} * {c.text}")
+        if c.weak not in (None, float, int) or (
+            c.weak and t.dtype.kind not in ("fc" if c.weak is float else "fciu")
+        ):
+            return None
+    if broadcast != params["shape"] or any(d != params["dtype"] for d in dtypes):
+        return None
+    if out is None:
+        return " + ".join(terms)
+    if len(terms) == 1:
+        _, _, factor = terms[0].partition(" * ")
+        return f"np.multiply({operands[0].text}, {factor or 1}, out={out})"
+    return f"np.add({' + '.join(terms[:-1])}, {terms[-1]}, out={out})"
+
+
 weighted_sum = Primitive(
     "weighted_sum",
     _weighted_sum,
     None,
+    code=_weighted_sum_code,
     jvp=_weighted_sum_jvp,
     transpose=_weighted_sum_transpose,
     batch=_weighted_sum_batch,
@@ -262,6 +316,7 @@ add = elementwise(
     lambda ans, x, y: 1,
     lambda ans, x, y: 1,
     transpose=_signed(1, 1),
+    code=infix("+", "add"),
 )
 subtract = elementwise(
     "subtract",
@@ -269,6 +324,7 @@ subtract = elementwise(
     lambda ans, x, y: 1,
     lambda ans, x, y: -1,
     transpose=_signed(1, -1),
+    code=infix("-", "subtract"),
 )
 multiply = elementwise(
     "multiply",
@@ -282,6 +338,7 @@ multiply = elementwise(
             lambda ct, aval, x, y: sum_to(ct * x, aval),
         ],
     ),
+    code=infix("*", "multiply"),
 )
 divide = elementwise(
     "divide",
@@ -291,9 +348,14 @@ divide = elementwise(
     transpose=one_at_a_time(
         "divide", [lambda ct, aval, x, y: sum_to(ct / y, aval), None]
     ),
+    code=infix("/", "divide"),
 )
 negative = elementwise(
-    "negative", operator.neg, lambda ans, x: -1, transpose=_signed(-1)
+    "negative",
+    operator.neg,
+    lambda ans, x: -1,
+    transpose=_signed(-1),
+    code=infix("-", "negative"),
 )
 positive = elementwise("positive", np.positive, lambda ans, x: 1, transpose=_signed(1))
 
@@ -303,6 +365,7 @@ real = elementwise(
     lambda x: namespace(x).real(x),
     jvp=lambda ans, primals, tangents, params: real(*tangents),
     transpose=lambda ct, args, params: (convert(ct, dtype=args[0].dtype),),
+    code=plain("np.real({})"),
 )
 imag = elementwise(
     "imag",
@@ -311,6 +374,7 @@ imag = elementwise(
     transpose=lambda ct, args, params: (
         convert(ct * -1j if args[0].dtype.kind == "c" else ct * 0, dtype=args[0].dtype),
     ),
+    code=plain("np.imag({})"),
 )
 conjugate = elementwise(
     "conjugate",
@@ -318,7 +382,7 @@ conjugate = elementwise(
     jvp=lambda ans, primals, tangents, params: conjugate(*tangents),
     transpose=lambda ct, args, params: (conjugate(ct),),
 )
-stop_gradient = elementwise("stop_gradient", lambda x: x)
+stop_gradient = elementwise("stop_gradient", lambda x: x, code=plain("{}"))
 
 
 def _select_jvp(
@@ -342,11 +406,27 @@ def _select_transpose(ct: Array, args: Sequence[Any], params: Params) -> Any:
     )
 
 
+def _select(condition: Array, x: Array, y: Array, out: Array = None) -> Array:
+    if out is None:
+        return namespace(condition, x, y).where(condition, x, y)
+    np.copyto(out, y)
+    np.copyto(out, x, where=condition)
+    return out
+
+
+def _select_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    function = "np.where" if out is None else "select"
+    return call(function)(operands, params, out)
+
+
 select = elementwise(
     "select",
-    lambda condition, x, y: namespace(condition, x, y).where(condition, x, y),
+    _select,
     jvp=_select_jvp,
     transpose=_select_transpose,
+    code=_select_code,
 )
 
 # ------------------------------------------------------- exponentials, logarithms
@@ -468,7 +548,9 @@ def _sinc_slope(ans: Array, x: Array) -> Array:
     return math.pi * select(near, series * u, far)
 
 
-sinc = elementwise("sinc", lambda x: namespace(x).sinc(x), _sinc_slope)
+sinc = elementwise(
+    "sinc", lambda x: namespace(x).sinc(x), _sinc_slope, code=plain("np.sinc({})")
+)
 arcsinh = elementwise("arcsinh", np.arcsinh, lambda ans, x: 1 / sqrt(x * x + 1))
 arccosh = elementwise(
     "arccosh", np.arccosh, lambda ans, x: 1 / (sqrt(x - 1) * sqrt(x + 1))
@@ -532,7 +614,12 @@ fmod = elementwise(
     "fmod", np.fmod, lambda ans, x, y: 1, lambda ans, x, y: -trunc(x / y)
 )
 floor_divide = elementwise("floor_divide", np.floor_divide)
-fraction = elementwise("fraction", lambda x: namespace(x).modf(x)[0], lambda ans, x: 1)
+fraction = elementwise(
+    "fraction",
+    lambda x: namespace(x).modf(x)[0],
+    lambda ans, x: 1,
+    code=plain("np.modf({})[0]"),
+)
 
 # ------------------------------------------------------------------ mantissa, exponent
 
@@ -549,11 +636,14 @@ ldexp = elementwise(
         "ldexp", [lambda ct, aval, x, n: sum_to(ldexp(ct, n), aval), None]
     ),
 )
-exponent = elementwise("exponent", lambda x: namespace(x).frexp(x)[1])
+exponent = elementwise(
+    "exponent", lambda x: namespace(x).frexp(x)[1], code=plain("np.frexp({})[1]")
+)
 mantissa = elementwise(
     "mantissa",
     lambda x: namespace(x).frexp(x)[0],
     jvp=lambda ans, primals, tangents, params: ldexp(*tangents, -exponent(*primals)),
+    code=plain("np.frexp({})[0]"),
 )
 
 # ------------------------------------------------------ piecewise constant, discrete
@@ -606,12 +696,176 @@ gcd = elementwise("gcd", np.gcd)
 lcm = elementwise("lcm", np.lcm)
 bitwise_count = elementwise("bitwise_count", np.bitwise_count)
 
+# ------------------------------------------------------------ what they simplify to
+
+
+def _also(primitive: Primitive, rule: Rule) -> None:
+    """Give an elementwise primitive a rule that is tried before the common one."""
+
+    def simplify(inputs: Sequence[Any], params: Params, definition: Rule) -> Any:
+        found = rule(*inputs, definition=definition)
+        if found is None:
+            return _unbroadcast(primitive, inputs, params, definition)
+        return found
+
+    primitive.simplify = simplify
+
+
+def _is(x: Any, number: int) -> bool:
+    """Whether an operand is this number, of Python or NumPy, zero of either sign."""
+    return (
+        isinstance(x, (int, float, np.integer, np.floating))
+        and type(x) is not bool
+        and bool(x == number)
+    )
+
+
+def _kinds(*operands: Any) -> str:
+    return "".join([dtype_of(x).kind for x in operands])
+
+
+def _is_factor(c: Any) -> bool:
+    """Whether it is a number of Python that is a factor, and can be negated as one."""
+    return type(c) in (int, float) and c != 0
+
+
+def _negated(x: Any, definition: Rule) -> Any:
+    """y, where x is -y and the sign can be taken elsewhere without rounding."""
+    equation = definition(x)
+    if equation is None or equation.primitive is not negative:
+        return None
+    return equation.inputs[0] if x.dtype.kind == "f" else None
+
+
+def _is_power_of_two(c: Any) -> bool:
+    """Whether dividing by a Python number is multiplying by another, in any dtype."""
+    return (
+        type(c) in (int, float)
+        and 2**-14 <= abs(c) <= 2**14
+        and math.frexp(c)[0] in (0.5, -0.5)
+    )
+
+
+def _simpler_product(x: Any, y: Any, definition: Rule) -> Any:
+    for a, c in ((x, y), (y, x)):
+        if _is(c, 1) and _kinds(a) != "c":  # an infinite part times 0j is not a number
+            return a
+        if _is(c, -1) and type(c) is int and _kinds(a) == "f":
+            return negative, (a,), {}
+        if _is_factor(c) and (source := _negated(a, definition)) is not None:
+            return multiply, (source, -c), {}
+    left, right = _negated(x, definition), _negated(y, definition)
+    if left is not None and right is not None:
+        return multiply, (left, right), {}
+    return None
+
+
+def _simpler_quotient(x: Any, y: Any, definition: Rule) -> Any:
+    if _kinds(x) != "f":
+        return None
+    if _is(y, 1):
+        return x
+    if shape_of(x) and _is_power_of_two(y):
+        return multiply, (x, 1 / y), {}
+    source = _negated(x, definition)
+    if source is None:
+        return None
+    if _is_factor(y):
+        return divide, (source, -y), {}
+    if type(y) is Var and _kinds(y) == "f" and math.prod(y.shape) < math.prod(x.shape):
+        return divide, (source, (negative, (y,), {})), {}
+    return None
+
+
+def _simpler_sum(x: Any, y: Any, definition: Rule) -> Any:
+    for a, b in ((x, y), (y, x)):
+        # -0.0 + 0.0 is 0.0, so only a sum of integers is rid of its zeros
+        if _is(b, 0) and _kinds(a) in "iu":
+            return a
+        if (source := _negated(b, definition)) is not None:
+            return subtract, (a, source), {}
+    return None
+
+
+def _simpler_difference(x: Any, y: Any, definition: Rule) -> Any:
+    if _is(y, 0) and math.copysign(1, y) > 0:
+        return x
+    if (source := _negated(y, definition)) is not None:
+        return add, (x, source), {}
+    return None
+
+
+def _simpler_negation(x: Any, definition: Rule) -> Any:
+    equation = definition(x)
+    if equation is None:
+        return None
+    if equation.primitive is negative:
+        return equation.inputs[0]
+    if equation.primitive is multiply and x.dtype.kind == "f":
+        a, b = equation.inputs
+        for v, c in ((a, b), (b, a)):
+            if _is_factor(c):
+                return multiply, (v, -c), {}
+    return None
+
+
+def _simpler_power(x: Any, y: Any, definition: Rule) -> Any:
+    if type(y) not in (int, float) or _kinds(x) not in "fc" or getattr(x, "weak", None):
+        return None
+    if y == 1:
+        return x
+    by = {2: square, 0.5: sqrt, -1: reciprocal}.get(y)
+    return None if by is None else (by, (x,), {})
+
+
+def _simpler_conjugate(x: Any, definition: Rule) -> Any:
+    if _kinds(x) != "c":
+        return x
+    equation = definition(x)
+    if equation is None or equation.primitive is not conjugate:
+        return None
+    return equation.inputs[0]
+
+
+def _itself(x: Any, definition: Rule) -> Any:
+    return x
+
+
+_also(multiply, _simpler_product)
+_also(divide, _simpler_quotient)
+_also(add, _simpler_sum)
+_also(subtract, _simpler_difference)
+_also(negative, _simpler_negation)
+_also(power, _simpler_power)
+_also(conjugate, _simpler_conjugate)
+_also(positive, _itself)
+_also(stop_gradient, _itself)
+_also(real, lambda x, definition: x if _kinds(x) != "c" else None)
+
+
+def _simpler_weighted_sum(
+    inputs: Sequence[Any], params: Params, definition: Rule
+) -> Any:
+    """Sums and products, of which the identities above are known."""
+    total: Any = None
+    for t, c in zip(inputs[::2], inputs[1::2], strict=True):
+        if type(c) is int and c == 1:
+            term = t
+        else:
+            term = (multiply, (t, c), {})
+        total = term if total is None else (add, (total, term), {})
+    converted = (convert, (total,), {"dtype": params["dtype"]})
+    return broadcast_to, (converted,), {"shape": params["shape"]}
+
+
+weighted_sum.simplify = _simpler_weighted_sum
+
 # ----------------------------------------------------------------------- what they cost
 
 for _primitive in (stop_gradient, positive, real, imag):
     _primitive.flops = nothing
 for _primitive in (stop_gradient, real, imag):
-    _primitive.traffic = view
+    _primitive.traffic = untouched
 for _primitive in (
     *(divide, reciprocal, sqrt, length, hypot, remainder, fmod, floor_divide),
 ):

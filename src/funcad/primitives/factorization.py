@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import namespace
-from funcad.core.counting import each_matrix, nothing, view
+from funcad.core.counting import each_matrix, nothing, untouched
 from funcad.core.tracing import Array, Params, Primitive, dtype_of
 from funcad.primitives.contraction import adjoint, matmul, swap_last
 from funcad.primitives.elementwise import (
@@ -119,7 +119,7 @@ eigenvalues = Primitive(
     family="linalg",
 )
 eigenvalues.batch = batch_stacks(eigenvalues, 2, 1, 2)
-eigenvalues.flops, eigenvalues.traffic = nothing, view
+eigenvalues.flops, eigenvalues.traffic = nothing, untouched
 eigenvectors = Primitive(
     "eigenvectors",
     lambda a, w, v: v,
@@ -128,7 +128,7 @@ eigenvectors = Primitive(
     family="linalg",
 )
 eigenvectors.batch = batch_stacks(eigenvectors, 2, 1, 2)
-eigenvectors.flops, eigenvectors.traffic = nothing, view
+eigenvectors.flops, eigenvectors.traffic = nothing, untouched
 
 
 def _eigh_jvp(ans: Any, primals: Any, tangents: Any, params: Params) -> Any:
@@ -194,7 +194,7 @@ general_eigenvalues = Primitive(
     family="linalg",
 )
 general_eigenvalues.batch = batch_stacks(general_eigenvalues, 2, 1, 2)
-general_eigenvalues.flops, general_eigenvalues.traffic = nothing, view
+general_eigenvalues.flops, general_eigenvalues.traffic = nothing, untouched
 general_eigenvectors = Primitive(
     "general_eigenvectors",
     lambda a, w, v: v,
@@ -203,7 +203,7 @@ general_eigenvectors = Primitive(
     family="linalg",
 )
 general_eigenvectors.batch = batch_stacks(general_eigenvectors, 2, 1, 2)
-general_eigenvectors.flops, general_eigenvectors.traffic = nothing, view
+general_eigenvectors.flops, general_eigenvectors.traffic = nothing, untouched
 
 
 def _complex_dtype(dtype: Any) -> Any:
@@ -340,7 +340,7 @@ singular_values = Primitive(
     family="linalg",
 )
 singular_values.batch = batch_stacks(singular_values, 2, 2, 1, 2)
-singular_values.flops, singular_values.traffic = nothing, view
+singular_values.flops, singular_values.traffic = nothing, untouched
 singular_vectors = Primitive(
     "singular_vectors",
     lambda a, u, s, vh: (u, vh),
@@ -350,7 +350,7 @@ singular_vectors = Primitive(
     family="linalg",
 )
 singular_vectors.batch = batch_stacks(singular_vectors, 2, 2, 1, 2)
-singular_vectors.flops, singular_vectors.traffic = nothing, view
+singular_vectors.flops, singular_vectors.traffic = nothing, untouched
 
 
 def _svd_abstract(a: Any, full_matrices: bool) -> list[tuple[Shape, Any]]:

@@ -31,6 +31,8 @@ def linear(
     batch: Rule,
     flops: Rule = nothing,
     traffic: Rule | None = None,
+    code: Rule | None = None,
+    view: str = "",
     multiple: bool = False,
 ) -> Primitive:
     """A function that is linear in its first operand; the others are indices or so.
@@ -57,6 +59,8 @@ def linear(
         batch=batch,
         flops=flops,
         traffic=traffic,
+        code=code,
+        view=view,
         multiple=multiple,
         family="linear",
     )
@@ -71,6 +75,7 @@ def multilinear(
     transposes: Sequence[Rule],
     batch: Rule,
     flops: Rule,
+    code: Rule | None = None,
 ) -> Primitive:
     """A product: linear in each operand while the others are held.
 
@@ -94,6 +99,7 @@ def multilinear(
         transpose=one_at_a_time(name, transposes),
         batch=batch,
         flops=flops,
+        code=code,
         family="multilinear",
     )
     return primitive

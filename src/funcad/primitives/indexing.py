@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import backend_of, namespace
-from funcad.core.counting import each_operand, each_result, size_in_bytes, view
-from funcad.core.tracing import Array, Primitive, shape_of
+from funcad.core.counting import each_operand, each_result, size_in_bytes
+from funcad.core.tracing import Array, Operand, Params, Primitive, shape_of
+from funcad.primitives.code import call, subscript
 from funcad.primitives.elementwise import select
 from funcad.primitives.families import linear
 from funcad.primitives.shape import (
@@ -47,18 +48,31 @@ def _index_batch(values: Any, axes: Any, template: Template) -> tuple[Array, int
     return index(x, template=(slice(None), *template)), 0
 
 
+def _index_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    (x,) = operands
+    if out is not None or x.weak:
+        return None
+    return f"{x.text}[{subscript(params['template'])}]"
+
+
 index = linear(
     "index",
     lambda x, template: x[template],
     lambda x, template: (np.broadcast_to(_SPECIMEN, x.shape)[template].shape, x.dtype),
     transpose=lambda ct, x, template: embed(ct, shape=x.shape, template=template),
     batch=_index_batch,
-    traffic=view,
+    code=_index_code,
+    view="always",
 )
 
 
-def _embed(x: Array, shape: Shape, template: Template) -> Array:
-    out = namespace(x).zeros(shape, x.dtype)
+def _embed(x: Array, shape: Shape, template: Template, out: Array = None) -> Array:
+    if out is None:
+        out = namespace(x).zeros(shape, x.dtype)
+    else:
+        out[...] = 0
     out[template] = x
     return out
 
@@ -77,6 +91,7 @@ embed = linear(
     lambda x, shape, template: (shape, x.dtype),
     transpose=lambda ct, x, shape, template: index(ct, template=template),
     batch=_embed_batch,
+    code=call("embed"),
 )
 
 # ----------------------------------------------------------- gathering and scattering
@@ -109,6 +124,15 @@ def _rows(like: Array, size: int, rank: int) -> Array:
     return namespace(like).arange(size).reshape((size, *(1,) * rank))
 
 
+def _gather_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    x, *indices = operands
+    if out is not None or x.weak or not indices:
+        return None
+    return f"{x.text}[{', '.join([i.text for i in indices])}]"
+
+
 gather = linear(
     "gather",
     lambda x, *indices: x[indices],
@@ -120,6 +144,7 @@ gather = linear(
         sum(map(size_in_bytes, (*inputs[1:], *outputs))),
         size_in_bytes(outputs[0]),
     ),
+    code=_gather_code,
 )
 
 
@@ -214,3 +239,16 @@ def grid_along(indices: Array, shape: Shape, axis: int) -> tuple[Array, ...]:
             # where the indices are; x may be a tangent, which has no place yet
             grid.append(namespace(indices).arange(n).reshape(place))
     return tuple(grid)
+
+
+# ------------------------------------------------------------ what they simplify to
+
+
+def _simpler_index(inputs: Sequence[Any], params: Any, definition: Any) -> Any:
+    (x,) = inputs
+    # of an array without axes, what is read is a copy
+    whole = (part is Ellipsis or part == slice(None) for part in params["template"])
+    return x if shape_of(x) and all(whole) else None
+
+
+index.simplify = embed.simplify = _simpler_index

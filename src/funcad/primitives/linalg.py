@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import backend_of, namespace
-from funcad.core.counting import each_matrix, entries, nothing, view
+from funcad.core.counting import each_matrix, entries, nothing, untouched
 from funcad.core.errors import DegenerateError
 from funcad.core.tracing import Array, Params, Primitive, dtype_of, shape_of
 from funcad.primitives.contraction import adjoint, matmul, swap_last
@@ -165,7 +165,7 @@ guard = linear(
         ct, d, scale, tolerance=tolerance, why=why
     ),
     batch=_guard_batch,
-    traffic=view,
+    traffic=untouched,
 )
 
 
@@ -195,7 +195,7 @@ def _fence_batch(values: Any, axes: Any, **params: Any) -> Any:
 
 
 fence.batch = _fence_batch
-fence.flops, fence.traffic = nothing, view
+fence.flops, fence.traffic = nothing, untouched
 
 
 def rounding(x: Any, n: int) -> float:

@@ -90,7 +90,11 @@ def _inexact(x: Array) -> Array:
 
 
 def activation(
-    name: str, value: Kernel, slope: Kernel, curvature: Callable[[Array], Array]
+    name: str,
+    value: Kernel,
+    slope: Kernel,
+    curvature: Callable[[Array], Array],
+    definitions: tuple[str | None, str | None] = (None, None),
 ) -> tuple[Primitive, Primitive]:
     """A function of one operand, and its tangent map ``t * slope(x)``.
 
@@ -105,6 +109,8 @@ def activation(
         ``kernel(x, out, spare)``, see :func:`in_blocks`.
     curvature : callable
         The second derivative, composed of public functions.
+    definitions : tuple of str, optional
+        Of the function and of its tangent map, see `Primitive`.
     """
 
     def tangent_kernel(t: Array, x: Array, out: Array, spare: Array) -> None:
@@ -128,6 +134,7 @@ def activation(
         # an elementary function, and about as much around it
         weight=2 * ELEMENTARY,
     )
+    primitive.definition, tangent.definition = definitions
     return primitive, tangent
 
 
@@ -162,6 +169,11 @@ logistic = elementwise(
     lambda ans, x: ans * (1 - ans),
     weight=ELEMENTARY + DIVISION + 2,
 )
+logistic.definition = """
+def logistic(x):
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-x))
+"""
 
 
 def _silu(x: Array, out: Array, spare: Array) -> None:
@@ -184,7 +196,25 @@ def _silu_curvature(x: Array) -> Array:
     return s * (1 - s) * (2 + x * (1 - 2 * s))
 
 
-silu, silu_tangent = activation("silu", _silu, _silu_slope, _silu_curvature)
+silu, silu_tangent = activation(
+    "silu",
+    _silu,
+    _silu_slope,
+    _silu_curvature,
+    (
+        """
+def silu(x):
+    with np.errstate(over="ignore"):
+        return x / (1 + np.exp(-x))
+""",
+        """
+def silu_tangent(t, x):
+    with np.errstate(over="ignore"):
+        s = 1 / (1 + np.exp(-x))
+    return t * (s * (1 + x * (1 - s)))
+""",
+    ),
+)
 
 # GELU is x times a gate, which from |x| = _FLAT on is 0 or 1 to all digits of float64;
 # powers of larger entries could only overflow.  The approximate gate is
@@ -247,7 +277,27 @@ def _gelu_curvature(x: Array) -> Array:
     return (1 - w * w) * (_A + 6 * _B * square - x * w * slope * slope)
 
 
-gelu, gelu_tangent = activation("gelu", _gelu, _gelu_slope, _gelu_curvature)
+gelu, gelu_tangent = activation(
+    "gelu",
+    _gelu,
+    _gelu_slope,
+    _gelu_curvature,
+    (
+        """
+def gelu(x):
+    bounded = np.clip(x, -40, 40)
+    u = bounded * (0.7978845608028654 + 0.035677408136300125 * bounded**2)
+    return np.maximum(x, -40) * (0.5 * (1 + np.tanh(u)))
+""",
+        """
+def gelu_tangent(t, x):
+    x = np.clip(x, -40, 40)
+    a, b = 0.7978845608028654, 0.035677408136300125
+    gate = 0.5 * (1 + np.tanh(x * (a + b * x**2)))
+    return t * (gate * (1 + x * (1 - gate) * (2 * a + 6 * b * x**2)))
+""",
+    ),
+)
 
 
 def _normal_gate(x: Array, out: Array) -> None:
@@ -311,6 +361,10 @@ def _multiply_add_jvp(ans: Array, primals: Any, tangents: Any, params: Params) -
 multiply_add = elementwise(
     "multiply_add", _multiply_add, jvp=_multiply_add_jvp, weight=2
 )
+multiply_add.definition = """
+def multiply_add(x, y, z):
+    return x * y + z
+"""
 
 # ------------------------------------------------------------------------ over axes
 
@@ -438,6 +492,13 @@ softmax = _along(
     # maximum, difference, exponential, sum, product
     weight=ELEMENTARY + 4,
 )
+softmax.definition = """
+def softmax(x, axis):
+    shift = x.max(axis=axis, keepdims=True)
+    e = np.exp(x - np.where(shift == -np.inf, 0, shift))
+    total = e.sum(axis=axis, keepdims=True)
+    return e / np.where(total == 0, 1, total)
+"""
 
 
 def _softmax_tangent(t: Array, s: Array, axis: Shape) -> Array:
@@ -465,6 +526,10 @@ softmax_tangent = _along(
     # a dot product, a difference, a product
     weight=4,
 )
+softmax_tangent.definition = """
+def softmax_tangent(t, s, axis):
+    return s * (t - (s * t).sum(axis=axis, keepdims=True))
+"""
 
 
 def _logsumexp(x: Array, axis: Shape, keepdims: bool) -> Array:
@@ -486,6 +551,15 @@ logsumexp = reduction(
     # maximum, difference, exponential, sum
     weight=ELEMENTARY + 3,
 )
+logsumexp.definition = """
+def logsumexp(x, axis, keepdims):
+    shift = x.max(axis=axis, keepdims=True)
+    shift = np.where(shift == -np.inf, 0, shift)
+    total = np.exp(x - shift).sum(axis=axis, keepdims=True)
+    with np.errstate(divide="ignore"):
+        out = np.log(total) + shift
+    return out if keepdims else np.squeeze(out, axis)
+"""
 
 # ------------------------------------------------------------------------- normalising
 
@@ -560,4 +634,24 @@ def _normalising(name: str, centred: bool) -> tuple[Primitive, Primitive]:
 
 
 standardize, standardize_tangent = _normalising("standardize", centred=True)
+standardize.definition = """
+def standardize(x, axis, eps):
+    x = x - x.mean(axis=axis, keepdims=True)
+    r = 1 / np.sqrt((x * x).mean(axis=axis, keepdims=True) + eps)
+    return x * r, r
+"""
+standardize_tangent.definition = """
+def standardize_tangent(t, y, r, axis):
+    mean = t.mean(axis=axis, keepdims=True)
+    return r * (t - mean - y * (y * t).mean(axis=axis, keepdims=True))
+"""
 rms_scale, rms_scale_tangent = _normalising("rms_scale", centred=False)
+rms_scale.definition = """
+def rms_scale(x, axis, eps):
+    r = 1 / np.sqrt((x * x).mean(axis=axis, keepdims=True) + eps)
+    return x * r, r
+"""
+rms_scale_tangent.definition = """
+def rms_scale_tangent(t, y, r, axis):
+    return r * (t - y * (y * t).mean(axis=axis, keepdims=True))
+"""

@@ -5,14 +5,15 @@ Axes in parameters are non-negative; reductions take a tuple of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from funcad.backends import namespace
 from funcad.core.counting import each_operand, entries
-from funcad.core.tracing import Array, Primitive, bind, shape_of
+from funcad.core.tracing import Array, Operand, Params, Primitive, bind, shape_of
+from funcad.primitives.code import Code, method
 from funcad.primitives.elementwise import select
 from funcad.primitives.families import Rule, linear, multilinear, sum_of_jvps
 from funcad.primitives.indexing import index, take_along
@@ -36,7 +37,12 @@ from funcad.primitives.shape import (
 
 
 def reduction(
-    name: str, impl: Rule, dtype: Rule, jvp: Rule | None = None, weight: float = 1
+    name: str,
+    impl: Rule,
+    dtype: Rule,
+    jvp: Rule | None = None,
+    code: Code | None = None,
+    weight: float = 1,
 ) -> Primitive:
     """A reduction with parameters ``axis`` (a tuple) and ``keepdims``.
 
@@ -69,6 +75,7 @@ def reduction(
         jvp=None if jvp is None else sum_of_jvps(jvp),
         batch=batch,
         flops=each_operand(weight),
+        code=code,
         family="reduction",
     )
     return primitive
@@ -125,11 +132,17 @@ def _boolean(dtype: Any) -> Any:
     return np.dtype(bool)
 
 
-reduce_max = reduction("reduce_max", _method("max"), _same, _extremum_jvp)
-reduce_min = reduction("reduce_min", _method("min"), _same, _extremum_jvp)
-reduce_prod = reduction("reduce_prod", _method("prod"), _promoted, _product_jvp)
-reduce_any = reduction("reduce_any", _method("any"), _boolean)
-reduce_all = reduction("reduce_all", _method("all"), _boolean)
+reduce_max = reduction(
+    "reduce_max", _method("max"), _same, _extremum_jvp, code=method("max")
+)
+reduce_min = reduction(
+    "reduce_min", _method("min"), _same, _extremum_jvp, code=method("min")
+)
+reduce_prod = reduction(
+    "reduce_prod", _method("prod"), _promoted, _product_jvp, code=method("prod")
+)
+reduce_any = reduction("reduce_any", _method("any"), _boolean, code=method("any"))
+reduce_all = reduction("reduce_all", _method("all"), _boolean, code=method("all"))
 
 
 # ---------------------------------------------------------- positions along one axis
@@ -143,6 +156,7 @@ def positional(
     result: Rule,
     jvp: Rule | None = None,
     flops: Rule = _ENTRIES,
+    code: Code | None = None,
 ) -> Primitive:
     """A function along one ``axis``; ``result(shape, dtype, axis)`` gives its aval."""
 
@@ -157,6 +171,7 @@ def positional(
         jvp=None if jvp is None else sum_of_jvps(jvp),
         batch=batch,
         flops=flops,
+        code=code,
         family="along axis",
     )
     return primitive
@@ -170,8 +185,18 @@ def _unchanged(shape: Shape, dtype: Any, axis: int) -> tuple[Shape, Any]:
     return shape, dtype
 
 
-argmax = positional("argmax", lambda x, axis: x.argmax(axis=axis), _without_axis)
-argmin = positional("argmin", lambda x, axis: x.argmin(axis=axis), _without_axis)
+argmax = positional(
+    "argmax",
+    lambda x, axis: x.argmax(axis=axis),
+    _without_axis,
+    code=method("argmax", takes_out=False),
+)
+argmin = positional(
+    "argmin",
+    lambda x, axis: x.argmin(axis=axis),
+    _without_axis,
+    code=method("argmin", takes_out=False),
+)
 
 
 # ------------------------------------------------------------------------ cumulative
@@ -189,6 +214,14 @@ def _cumsum_batch(values: Any, axes: Any, axis: int, reverse: bool) -> Any:
     return cumsum(x, axis=axis + 1, reverse=reverse), 0
 
 
+def _cumsum_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    if params["reverse"]:
+        return None
+    return method("cumsum")(operands, {"axis": params["axis"]}, out)
+
+
 cumsum = linear(
     "cumsum",
     _cumsum,
@@ -196,6 +229,7 @@ cumsum = linear(
     transpose=lambda ct, x, axis, reverse: cumsum(ct, axis=axis, reverse=not reverse),
     batch=_cumsum_batch,
     flops=each_operand(1),
+    code=_cumsum_code,
 )
 
 
@@ -247,7 +281,11 @@ def _cumprod_aval(shape: Shape, dtype: Any, axis: int) -> tuple[Shape, Any]:
 
 
 cumprod = positional(
-    "cumprod", lambda x, axis: x.cumprod(axis=axis), _cumprod_aval, _cumprod_jvp
+    "cumprod",
+    lambda x, axis: x.cumprod(axis=axis),
+    _cumprod_aval,
+    _cumprod_jvp,
+    code=method("cumprod"),
 )
 cummax = positional("cummax", _accumulate(np.maximum), _unchanged, _running_jvp)
 cummin = positional("cummin", _accumulate(np.minimum), _unchanged, _running_jvp)

@@ -13,10 +13,19 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import namespace
-from funcad.core.counting import each_operand, nothing, view
+from funcad.core.counting import each_operand, nothing
 from funcad.core.program import Var
-from funcad.core.tracing import Array, Params, Primitive, bind, shape_of
-from funcad.primitives.families import linear
+from funcad.core.tracing import (
+    Array,
+    Operand,
+    Params,
+    Primitive,
+    bind,
+    dtype_of,
+    shape_of,
+)
+from funcad.primitives.code import call, literal, method, subscript
+from funcad.primitives.families import Rule, linear
 
 Shape = tuple[int, ...]
 
@@ -104,7 +113,10 @@ def shifted(axes: Sequence[int], batch_axis: int) -> tuple[int, ...]:
 # ------------------------------------------------------------------- the primitives
 
 
-def _convert(x: Array, dtype: Any) -> Array:
+def _convert(x: Array, dtype: Any, out: Array = None) -> Array:
+    if out is not None:
+        out[...] = x
+        return out
     # a number becomes NumPy's scalar, which arrays of every library can meet
     x = x if hasattr(x, "astype") else np.asarray(x)[()]
     if x.dtype.kind == "c" and dtype.kind not in "cb":
@@ -120,6 +132,20 @@ def _convert_jvp(
     return bind(convert, tangents, params)
 
 
+def _convert_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    (x,), dtype = operands, params["dtype"]
+    if x.weak:
+        return None
+    text = x.text
+    if x.dtype.kind == "c" and dtype.kind not in "cb":
+        text += ".real"
+    if out is not None:
+        return f"convert({text}, {literal(dtype)}, out={out})"
+    return f"{text}.astype({literal(dtype)}, copy=False)"
+
+
 convert = Primitive(
     "convert",
     _convert,
@@ -130,6 +156,8 @@ convert = Primitive(
     ),
     batch=lambda values, axes, dtype: (convert(values[0], dtype=dtype), axes[0]),
     flops=nothing,
+    code=_convert_code,
+    view="same dtype",
     family="linear",
 )
 
@@ -139,13 +167,31 @@ def _reshape_batch(values: Any, axes: Any, shape: Shape) -> tuple[Array, int]:
     return reshape(x, shape=(x.shape[0], *shape)), 0
 
 
+def _reshape(x: Array, shape: Shape, out: Array = None) -> Array:
+    if out is None:
+        return x.reshape(shape)
+    out.reshape(x.shape)[...] = x
+    return out
+
+
+def _reshape_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    if operands[0].weak:
+        return None
+    if out is not None:
+        return call("reshape")(operands, params, out)
+    return f"{operands[0].text}.reshape({literal(params['shape'])})"
+
+
 reshape = linear(
     "reshape",
-    lambda x, shape: x.reshape(shape),
+    _reshape,
     lambda x, shape: (shape, x.dtype),
     transpose=lambda ct, x, shape: reshape(ct, shape=x.shape),
     batch=_reshape_batch,
-    traffic=view,
+    code=_reshape_code,
+    view="contiguous",
 )
 
 
@@ -153,6 +199,14 @@ def _transpose_batch(values: Any, axes: Any, /, **params: Any) -> tuple[Array, i
     (x,), (axis,) = values, axes
     order = (axis, *shifted(params["axes"], axis))
     return transpose(x, axes=order), 0
+
+
+def _transpose_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    if out is not None or operands[0].weak:
+        return None
+    return f"{operands[0].text}.transpose({literal(params['axes'])})"
 
 
 def inverse_order(axes: Sequence[int]) -> tuple[int, ...]:
@@ -169,7 +223,8 @@ transpose = linear(
     lambda x, axes: (tuple([x.shape[a] for a in axes]), x.dtype),
     transpose=lambda ct, x, axes: transpose(ct, axes=inverse_order(axes)),
     batch=_transpose_batch,
-    traffic=view,
+    code=_transpose_code,
+    view="always",
 )
 
 
@@ -178,13 +233,22 @@ def _broadcast_batch(values: Any, axes: Any, shape: Shape) -> tuple[Array, int]:
     return broadcast_to(x, shape=(size, *shape)), 0
 
 
+def _broadcast_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    if out is not None:
+        return None
+    return f"np.broadcast_to({operands[0].text}, {literal(params['shape'])})"
+
+
 broadcast_to = linear(
     "broadcast_to",
     lambda x, shape: namespace(x).broadcast_to(x, shape),
     lambda x, shape: (shape, x.dtype),
     transpose=lambda ct, x, shape: sum_to(ct, x),
     batch=_broadcast_batch,
-    traffic=view,
+    code=_broadcast_code,
+    view="always",
 )
 
 
@@ -232,6 +296,7 @@ reduce_sum = linear(
     transpose=_sum_transpose,
     batch=_sum_batch,
     flops=each_operand(1),
+    code=method("sum"),
 )
 
 
@@ -282,6 +347,16 @@ def _concatenate_abstract(*operands: Any, axis: int) -> tuple[Shape, Any]:
     return tuple(shape), dtype
 
 
+def _concatenate_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    if any(x.weak for x in operands):
+        return None
+    parts = ", ".join([x.text for x in operands])
+    into = "" if out is None else f", out={out}"
+    return f"np.concatenate([{parts}], axis={params['axis']}{into})"
+
+
 concatenate = Primitive(
     "concatenate",
     lambda *parts, axis: namespace(*parts).concatenate(parts, axis=axis),
@@ -290,6 +365,7 @@ concatenate = Primitive(
     transpose=_concatenate_transpose,
     batch=_concatenate_batch,
     flops=nothing,
+    code=_concatenate_code,
     family="linear",
 )
 
@@ -323,13 +399,28 @@ def _split_batch(values: Any, axes: Any, sizes: Shape, axis: int) -> tuple[Any, 
     return split(x, sizes=sizes, axis=axis + 1), [0] * len(sizes)
 
 
+def _split_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    (x,), sizes, axis = operands, params["sizes"], params["axis"]
+    if out is not None or x.weak:
+        return None
+    start, parts = 0, []
+    for size in sizes:
+        place = (*(slice(None),) * axis, slice(start, start + size))
+        parts.append(f"{x.text}[{subscript(place)}]")
+        start += size
+    return f"({', '.join(parts)},)"
+
+
 split = linear(
     "split",
     _split,
     _split_abstract,
     transpose=_split_transpose,
     batch=_split_batch,
-    traffic=view,
+    code=_split_code,
+    view="always",
     multiple=True,
 )
 
@@ -350,9 +441,12 @@ def _pad_batch(values: Any, axes: Any, widths: Any) -> tuple[Array, int]:
     return pad(x, widths=((0, 0), *widths)), 0
 
 
-def _pad(x: Array, widths: Any) -> Array:
-    sizes = [b + n + a for n, (b, a) in zip(x.shape, widths, strict=True)]
-    out = namespace(x).zeros(tuple(sizes), x.dtype)
+def _pad(x: Array, widths: Any, out: Array = None) -> Array:
+    if out is None:
+        sizes = [b + n + a for n, (b, a) in zip(x.shape, widths, strict=True)]
+        out = namespace(x).zeros(tuple(sizes), x.dtype)
+    else:
+        out[...] = 0
     inside = [slice(b, b + n) for n, (b, _) in zip(x.shape, widths, strict=True)]
     out[tuple(inside)] = x
     return out
@@ -367,4 +461,89 @@ pad = linear(
     ),
     transpose=_pad_transpose,
     batch=_pad_batch,
+    code=call("pad"),
+)
+
+# ------------------------------------------------------------ what they simplify to
+
+
+def _before(x: Any, primitive: Primitive, definition: Rule) -> Any:
+    """The equation that computed an operand, if it is one of this primitive."""
+    equation = definition(x)
+    return equation if equation and equation.primitive is primitive else None
+
+
+def _simpler_convert(inputs: Sequence[Any], params: Params, definition: Rule) -> Any:
+    (x,), dtype = inputs, params["dtype"]
+    if dtype_of(x) == dtype:
+        return x
+    equation = _before(x, convert, definition)
+    if equation is None:
+        return None
+    (source,) = equation.inputs
+    first = dtype_of(source)
+    # what the wider dtype of the same kind holds, it holds without rounding
+    if first.kind in ("b", x.dtype.kind) and np.can_cast(first, x.dtype):
+        return convert, (source,), params
+    return None
+
+
+def _simpler_reshape(inputs: Sequence[Any], params: Params, definition: Rule) -> Any:
+    (x,) = inputs
+    if shape_of(x) == params["shape"]:
+        return x
+    equation = _before(x, reshape, definition)
+    if equation is None:
+        return None
+    (source,) = equation.inputs
+    # the first of two may have been a copy, which is not to be made twice
+    if shape_of(source) == params["shape"] or not definition(source):
+        return reshape, (source,), params
+    return None
+
+
+def _simpler_transpose(inputs: Sequence[Any], params: Params, definition: Rule) -> Any:
+    (x,), axes = inputs, params["axes"]
+    if axes == tuple(range(len(axes))):
+        return x
+    equation = _before(x, transpose, definition)
+    if equation is None:
+        return None
+    inner = equation.params["axes"]
+    return transpose, equation.inputs, {"axes": tuple([inner[a] for a in axes])}
+
+
+def _simpler_broadcast(inputs: Sequence[Any], params: Params, definition: Rule) -> Any:
+    (x,) = inputs
+    if shape_of(x) == params["shape"]:
+        return x
+    equation = _before(x, broadcast_to, definition)
+    return None if equation is None else (broadcast_to, equation.inputs, params)
+
+
+def _simpler_reduce_sum(inputs: Sequence[Any], params: Params, definition: Rule) -> Any:
+    (x,) = inputs
+    if not params["axis"]:
+        return x
+    equation = definition(x)
+    if equation and equation.primitive.name == "negative" and x.dtype.kind in "fc":
+        # of a large array, the sign is taken once
+        total = (reduce_sum, equation.inputs, params)
+        return equation.primitive, (total,), {}
+    return None
+
+
+convert.simplify = _simpler_convert
+reshape.simplify = _simpler_reshape
+transpose.simplify = _simpler_transpose
+broadcast_to.simplify = _simpler_broadcast
+reduce_sum.simplify = _simpler_reduce_sum
+split.simplify = lambda inputs, params, definition: (
+    inputs if len(params["sizes"]) == 1 else None
+)
+concatenate.simplify = lambda inputs, params, definition: (
+    inputs[0] if len(inputs) == 1 else None
+)
+pad.simplify = lambda inputs, params, definition: (
+    inputs[0] if not any(map(any, params["widths"])) else None
 )

@@ -39,6 +39,10 @@ def wraps(f: Callable[..., Any], transform: str) -> Decorator:
 
     def decorate(transformed: Callable[..., Any]) -> Callable[..., Any]:
         functools.update_wrapper(transformed, f)
+        qualified = getattr(f, "__qualname__", type(f).__name__)
+        # of grad(loss) all, of Model.loss the last part
+        spoken = qualified if ")" in qualified else qualified.rpartition(".")[2]
+        transformed.__qualname__ = f"{transform}({spoken})"
         if not hasattr(f, "__name__"):
             transformed.__name__ = f"{transform}({type(f).__name__})"
         return transformed
@@ -83,7 +87,7 @@ def check_leaves(
 
 _ELSEWHERE = {
     "input": "Keep it out of the pytree: pass it as an argument that is not "
-    "transformed, or close over it.",
+    "transformed (for jit, a static argument), or close over it.",
     "output": "Return arrays, numbers and None; further results come out of grad and "
     "its kin by has_aux=True.",
 }
