@@ -19,9 +19,9 @@ from funcad.core.program import Equation, Program, Var
 from funcad.core.tracing import registry
 from funcad.errors import ProgramError, ProgramFileError
 from properties import for_all, generators, host
+from random_programs import programs
 from samples import SAMPLES
 from samples.table import import_every_module
-from random_programs import programs
 
 import_every_module()
 

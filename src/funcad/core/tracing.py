@@ -164,8 +164,8 @@ class Primitive:
         ``code(operands, params, out)``, the Python expression over ``np`` that
         compiled programs compute the result by; ``operands`` are :class:`Operand`, an
         expression and its aval each.  Given the name of an array ``out``, it writes
-        the result there, or is ``None`` if it cannot.  Without a rule, compiled
-        programs call the implementation.
+        the result (the first of several) there, or is ``None`` if it cannot.  Without
+        a rule, compiled programs call the implementation.
     simplify : callable, optional
         ``simplify(inputs, params, definition)``: an input or a value that is equal to
         the result (a list of them, where it is ``multiple``), or ``(primitive, inputs,
@@ -181,6 +181,10 @@ class Primitive:
         where these are not simply those of all operands and results.
     body : callable, optional
         ``body(params)``, the program that this primitive is nothing but a call of.
+    blocks : callable, optional
+        ``blocks(shapes, params, lead)``, the parameters with which it works on blocks
+        of operands whose first ``lead`` axes have been made one, if rows of that axis
+        depend on the operands' same rows alone; else ``None``.
     view : str, optional
         When the result is a view of the first operand: "always", where that is
         "contiguous", or where it has the "same dtype"; otherwise it may be one.
@@ -198,6 +202,7 @@ class Primitive:
     __slots__ = (
         "abstract",
         "batch",
+        "blocks",
         "body",
         "code",
         "definition",
@@ -230,6 +235,7 @@ class Primitive:
         flops: Callable[..., Any] | None = None,
         traffic: Callable[..., Any] | None = None,
         body: Callable[..., Any] | None = None,
+        blocks: Callable[..., Any] | None = None,
         definition: str | None = None,
         view: str = "",
         multiple: bool = False,
@@ -248,6 +254,7 @@ class Primitive:
         self.flops = flops
         self.traffic = traffic
         self.body = body
+        self.blocks = blocks
         self.definition = definition
         self.view = view
         self.multiple = multiple

@@ -32,6 +32,7 @@ def linear(
     flops: Rule = nothing,
     traffic: Rule | None = None,
     code: Rule | None = None,
+    blocks: Rule | None = None,
     view: str = "",
     multiple: bool = False,
 ) -> Primitive:
@@ -60,6 +61,7 @@ def linear(
         flops=flops,
         traffic=traffic,
         code=code,
+        blocks=blocks,
         view=view,
         multiple=multiple,
         family="linear",

@@ -28,6 +28,7 @@ from funcad.primitives.shape import (
     pad,
     reduce_sum,
     reduced_shape,
+    reduction_blocks,
     reshape,
     split,
     spread,
@@ -76,6 +77,7 @@ def reduction(
         batch=batch,
         flops=each_operand(weight),
         code=code,
+        blocks=reduction_blocks,
         family="reduction",
     )
     return primitive
