@@ -64,6 +64,13 @@ def test_programs_made_of_a_program_are_well_formed():
         batched(written, (0,) * len(inputs), 2, np.ndarray).program.validate()
 
 
+def test_programs_are_well_formed_after_all_passes():
+    @for_all(programs(), generators(), share=2)
+    def check(program, rng):
+        for f in (program, funcad.grad(program)):
+            funcad.jit(f).lower(*program.draw(rng)).optimized.validate()
+
+
 def test_programs_of_jitted_functions_are_well_formed():
     inner = funcad.jit(lambda x: np.sum(np.tanh(x) * 2.0))
     for f in (inner, funcad.grad(inner), funcad.jit(funcad.grad(inner))):
