@@ -3,6 +3,8 @@
 from funcad.core.errors import (
     ArgumentError,
     BatchSizeError,
+    BranchError,
+    CarryError,
     ConcretizationError,
     DegenerateError,
     DerivativeLossError,
@@ -23,6 +25,7 @@ from funcad.core.errors import (
     StaticArgumentError,
     TangentMismatchError,
     TreeStructureError,
+    UnboundedLoopError,
     UnsupportedArgumentError,
     UnsupportedFunctionError,
 )
@@ -30,6 +33,8 @@ from funcad.core.errors import (
 __all__ = [
     "ArgumentError",
     "BatchSizeError",
+    "BranchError",
+    "CarryError",
     "ConcretizationError",
     "DegenerateError",
     "DerivativeLossError",
@@ -50,6 +55,7 @@ __all__ = [
     "StaticArgumentError",
     "TangentMismatchError",
     "TreeStructureError",
+    "UnboundedLoopError",
     "UnsupportedArgumentError",
     "UnsupportedFunctionError",
 ]
