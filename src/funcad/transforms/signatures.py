@@ -15,7 +15,7 @@ from funcad.core.tracing import (
     dtype_of,
     shape_of,
 )
-from funcad.transforms.arguments import argument_name
+from funcad.transforms.arguments import argument_name, check_leaves, is_array
 from funcad.transforms.static import Static
 
 
@@ -40,6 +40,8 @@ def signature_of(static: Static, leaves: Sequence[Any], treedef: Any) -> Signatu
         elif kind in PYTHON_SCALARS:
             avals += (None, kind)
         else:
+            if not is_array(x):
+                check_leaves(leaves, treedef, "jit", name=argument_name)
             weak = getattr(x, "weak", None)
             avals += (None, weak) if weak else (shape_of(x), dtype_of(x))
             if array_type is np.ndarray:
