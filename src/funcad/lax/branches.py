@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -69,11 +68,12 @@ def cond(
     >>> import numpy as np
     >>> import funcad
     >>> from funcad import lax
-    >>> safe_log = lambda x: lax.cond(x > 0, np.log, lambda x: x - 1.0, x)
-    >>> float(safe_log(np.float64(-1.0)))
-    -2.0
-    >>> funcad.vmap(funcad.grad(safe_log))(np.array([0.5, -1.0]))
-    array([2., 1.])
+    >>> small, large = lambda x: x**2 / 2, lambda x: np.abs(x) - 0.5
+    >>> huber = lambda x: lax.cond(np.abs(x) < 1, small, large, x)
+    >>> float(huber(-3.0))
+    2.5
+    >>> funcad.vmap(funcad.grad(huber))(np.array([0.5, -3.0]))
+    array([ 0.5, -1. ])
     """
     check_callable(true_fun, "cond", "true_fun")
     check_callable(false_fun, "cond", "false_fun")
@@ -139,7 +139,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     last = len(functions) - 1
     if have_values([index]):
         value = index.concrete("the index") if isinstance(index, Tracer) else index
-        return functions[min(max(operator.index(_integer(value)), 0), last)](*operands)
+        return functions[min(max(int(value), 0), last)](*operands)
     index = fnp.clip(index, 0, last)
     names = tuple(f"branch {i}" for i in range(len(functions)))
     return _choose("switch", index, functions, names, operands)
@@ -147,7 +147,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
 
 def _check_index(index: Any) -> None:
     try:
-        shape, kind = shape_of(index), dtype_of(index).kind
+        shape, kind = shape_of(index), str(dtype_of(index).kind)
     except (TypeError, ValueError):
         shape, kind = (), "?"
     if shape != () or kind not in "iu":
@@ -156,10 +156,6 @@ def _check_index(index: Any) -> None:
             f"switch: the index must be one integer, and is {looks}. Convert it with "
             "x.astype(int); for a boolean use cond."
         )
-
-
-def _integer(value: Any) -> int:
-    return int(value)
 
 
 def _choose(

@@ -184,7 +184,7 @@ def check_predicate(value: Any, name: str, what: str) -> Any:
     """Refuse a predicate that is not one boolean; the predicate."""
     shape = np.shape(value) if isinstance(value, (list, tuple)) else shape_of(value)
     try:
-        kind = dtype_of(value).kind
+        kind = str(dtype_of(value).kind)
     except (TypeError, ValueError):
         kind = "?"
     if shape == () and kind == "b":

@@ -116,7 +116,9 @@ def scan(
     leaves, xs_tree = tree.flatten(xs)
     check_leaves(leaves, xs_tree, "scan", "xs")
     steps = _length("scan", leaves, xs_tree, length)
-    return _scan("scan", f, Carry(init, "scan", "init"), leaves, xs_tree, steps, reverse)
+    return _scan(
+        "scan", f, Carry(init, "scan", "init"), leaves, xs_tree, steps, reverse
+    )
 
 
 def map(f: Callable[..., Any], xs: Any, *, batch_size: int | None = None) -> Any:
@@ -399,9 +401,7 @@ def _stage(
         new, y = _pair(name, f(value, x))
         return carry.accept(new), y
 
-    operands = [
-        np.arange(x.start, x.stop) if type(x) is range else x for x in xs
-    ]
+    operands = [np.arange(x.start, x.stop) if type(x) is range else x for x in xs]
     array_type = array_type_of([*carry.leaves, *operands])
     while True:
         before = list(carry.avals)
@@ -508,7 +508,9 @@ def _length(name: str, leaves: Sequence[Any], treedef: Any, length: Any) -> int:
     if length is not None:
         length = _integer(name, length, "length")
         if length < 0:
-            raise ArgumentError(f"{name}: length must not be negative, and is {length}.")
+            raise ArgumentError(
+                f"{name}: length must not be negative, and is {length}."
+            )
     paths, _ = tree.flatten_with_path(tree.unflatten(treedef, leaves))
     named = [("xs" + tree.keystr(path), x) for path, x in paths]
     for what, x in named:

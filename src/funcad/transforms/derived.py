@@ -153,6 +153,7 @@ def batched(
 
 
 def once(program: Program, derive: Callable[..., Any], *how: Any) -> Any:
+    """What ``derive(program, *how)`` gives, made once for each program."""
     key = (derive, *how)
     found = program.derived.get(key)
     if found is None:

@@ -21,9 +21,7 @@ def written(
     trace = StageTrace(array_type)
     own = [Var(v.shape, v.dtype, v.weak) for v in inputs]
     outs = run(*[Staged(trace, v) for v in own])
-    bare = [
-        x.variable if type(x) is Staged and x._trace is trace else x for x in outs
-    ]
+    bare = [x.variable if type(x) is Staged and x._trace is trace else x for x in outs]
     return Program(own, trace.equations, bare)
 
 
@@ -65,7 +63,7 @@ def zeros_like(v: Any, like: Sequence[Any]) -> Array:
     return namespace(*like).zeros(shape_of(v), dtype_of(v))
 
 
-def chosen(values: Sequence[Any], mask: Mask) -> list[Any]:
+def chosen(values: Sequence[Any], mask: Sequence[bool]) -> list[Any]:
     """The values in the true places."""
     return [v for v, m in zip(values, mask, strict=True) if m]
 

@@ -125,9 +125,7 @@ def _forward(body: Program, mask: Mask, nonzero: Mask, array_type: type) -> Prog
     return Program(program.inputs, program.equations, outputs)
 
 
-def _filled(
-    rates: Values, nonzero: Mask, body: Program, array_type: type
-) -> list[Any]:
+def _filled(rates: Values, nonzero: Mask, body: Program, array_type: type) -> list[Any]:
     """The tangents that some branch has, with this one's zeros among them."""
     return [
         zeros_in_program(v, array_type) if t is None else t
@@ -214,7 +212,9 @@ def _split(
                 kept[i] = r
                 filled[i] = v
         known.append(
-            Program(p.known.inputs, p.known.equations, [*p.known.outputs[:count], *kept])
+            Program(
+                p.known.inputs, p.known.equations, [*p.known.outputs[:count], *kept]
+            )
         )
         inputs = [*reading.values(), *filled, *p.linear.inputs[len(residuals) :]]
         rates = spread(p.linear.outputs, p.nonzero)

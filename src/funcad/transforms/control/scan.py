@@ -102,7 +102,12 @@ def _parted(values: Values, params: Params) -> tuple[Values, Values, Values]:
 
 
 def _impl(
-    *args: Array, body: Program, constants: int, carries: int, length: int, reverse: bool
+    *args: Array,
+    body: Program,
+    constants: int,
+    carries: int,
+    length: int,
+    reverse: bool,
 ) -> tuple[Array, ...]:
     run = compiled(body)
     held = args[:constants]
@@ -166,6 +171,14 @@ def _directions(
     return constants, carry, xs
 
 
+def _loop(
+    body: Program, values: Values, directions: Values, params: Params
+) -> tuple[list[Array], list[Array]]:
+    """A loop whose constants, carry and inputs are values and then tangents."""
+    constants, carry, xs = ([*v, *t] for v, t in zip(values, directions, strict=True))
+    return loop(body, constants, carry, xs, params["length"], params["reverse"])
+
+
 class _Forward(NamedTuple):
     """A body with the tangents of its carry."""
 
@@ -188,9 +201,8 @@ def _differentiate(primals: Values, tangents: Values, params: Params) -> Any:
     )
     values = _parted(primals, params)
     directions = _directions(primals, tangents, form.mask, params)
-    operands = [[*v, *t] for v, t in zip(values, directions, strict=True)]
     count, y_count = params["carries"], len(params["body"].outputs) - params["carries"]
-    carry, ys = loop(form.body, *operands, params["length"], params["reverse"])
+    carry, ys = _loop(form.body, values, directions, params)
     outs = (*carry[:count], *ys[:y_count])
     return outs, spread([*carry[count:], *ys[y_count:]], form.nonzero)
 
@@ -277,8 +289,7 @@ def _linearize(primals: Values, tangents: Values, params: Params) -> Any:
     if not any(split.nonzero):
         return outs, None
     directions = _directions(primals, tangents, split.mask, params)
-    operands = [[*v, *t] for v, t in zip(residuals, directions, strict=True)]
-    carry, ys = loop(split.linear, *operands, params["length"], params["reverse"])
+    carry, ys = _loop(split.linear, residuals, directions, params)
     return outs, spread([*carry, *ys], split.nonzero)
 
 
@@ -422,7 +433,9 @@ def _transpose_partly(
     values = [zeros_like(a, like) if m else a for a, m in zip(args, mask)]
     split = _split_of(mask, array_type_of(like), params)
     _, residuals = _known(split, values, params)
-    linear = [chosen(v, m) for v, m in zip(_parted(args, params), _parted(mask, params))]
+    linear = [
+        chosen(v, m) for v, m in zip(_parted(args, params), _parted(mask, params))
+    ]
     operands = [[*r, *v] for r, v in zip(residuals, linear, strict=True)]
     own = tuple([m for part in zip(residuals, linear) for m in _flags(*part)])
     inner = {
