@@ -16,7 +16,9 @@ class Python:
     """Python's loops and branches, what those of ``funcad.lax`` are held against."""
 
     @staticmethod
-    def scan(f: Any, init: Any, xs: Any = None, length: Any = None, reverse: Any = False):
+    def scan(
+        f: Any, init: Any, xs: Any = None, length: Any = None, reverse: Any = False
+    ):
         carry, rows = init, []
         steps = range(len(tree.leaves(xs)[0]) if length is None else length)
         for i in reversed(steps) if reverse else steps:
@@ -135,7 +137,10 @@ def looping_in_a_branch(control, w, h, xs):
 
 def powers(control, w, h, xs):
     return control.fori_loop(
-        1, 4, lambda i, c: np.sin(c) * w / i + fnp.take(xs, i % len(xs), axis=0) * (i > 1), h
+        1,
+        4,
+        lambda i, c: np.sin(c) * w / i + fnp.take(xs, i % len(xs), axis=0) * (i > 1),
+        h,
     )
 
 

@@ -8,10 +8,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import funcad
+from control_models import MODELS, Python
 from differences import assert_close, is_inexact, normal_like
 from funcad import lax, tree
 from funcad.core.tracing import dtype_of
-from control_models import MODELS, Python
 from properties import generators, host
 
 LENGTHS = st.integers(1, 4)
@@ -34,9 +34,11 @@ def check(name, transform, rng, length, examples=2):
 
 def directions(values, rng):
     return tree.map(
-        lambda x: normal_like(x, rng)
-        if is_inexact(x)
-        else np.zeros(np.shape(x), funcad.float0),
+        lambda x: (
+            normal_like(x, rng)
+            if is_inexact(x)
+            else np.zeros(np.shape(x), funcad.float0)
+        ),
         values,
     )
 

@@ -29,14 +29,14 @@ def associative_scan(
     elems : pytree of arrays
         What to combine, of one length along the axis.
     reverse : bool, optional
-        Whether to go from the end.
+        Whether to start from the end: the arguments of ``fn`` are then in that order.
     axis : int, optional
         The axis, negative from the end.
 
     Returns
     -------
     pytree of arrays
-        Like ``elems``; entry i combines the entries 0 to i (or i to the end).
+        Like ``elems``; entry i combines the entries 0 to i (or the last one to i).
 
     Raises
     ------
@@ -72,8 +72,6 @@ def associative_scan(
         leaves = [fnp.flip(x, a) for x, a in zip(leaves, axes)]
 
     def combine(left: list[Array], right: list[Array]) -> list[Array]:
-        if reverse:
-            left, right = right, left
         result = fn(tree.unflatten(treedef, left), tree.unflatten(treedef, right))
         outs, found = tree.flatten(result)
         if found != treedef:

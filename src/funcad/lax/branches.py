@@ -11,14 +11,16 @@ import funcad.numpy as fnp
 from funcad.core import tree
 from funcad.core.errors import ArgumentError, BranchError
 from funcad.core.program import Program, Var
-from funcad.core.tracing import Array, Tracer, array_type_of, dtype_of, shape_of
+from funcad.core.tracing import Array, Tracer, array_type_of
 from funcad.lax.carries import (
     Aval,
     check_callable,
     check_predicate,
     converted,
     have_values,
+    is_scalar_of,
     joined,
+    looks,
     staged,
 )
 from funcad.primitives.shape import convert
@@ -146,15 +148,10 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
 
 
 def _check_index(index: Any) -> None:
-    try:
-        shape, kind = shape_of(index), str(dtype_of(index).kind)
-    except (TypeError, ValueError):
-        shape, kind = (), "?"
-    if shape != () or kind not in "iu":
-        looks = Aval.of(index) if kind in "biufc" else f"of type {type(index).__name__}"
+    if not is_scalar_of(index, "iu"):
         raise BranchError(
-            f"switch: the index must be one integer, and is {looks}. Convert it with "
-            "x.astype(int); for a boolean use cond."
+            f"switch: the index must be one integer, and is {looks(index)}. Convert it "
+            "with x.astype(int); for a boolean use cond."
         )
 
 

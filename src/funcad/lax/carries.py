@@ -19,7 +19,7 @@ from funcad.core.tracing import (
     shape_of,
 )
 from funcad.primitives.shape import convert
-from funcad.transforms.arguments import check_leaves
+from funcad.transforms.arguments import check_leaves, is_array
 from funcad.transforms.derived import close
 from funcad.transforms.stage import ShapeDtypeStruct, stage
 
@@ -45,7 +45,7 @@ def same_kind(one: Kind, two: Kind) -> bool:
 
 
 def converted(x: Array, kind: Kind) -> Array:
-    """A number as a scalar of the dtype that is wanted, if it is one that it follows."""
+    """A number as a scalar of the dtype that is wanted, if it follows that one."""
     own = kind_of(x)
     if isinstance(kind, type) or not isinstance(own, type) or joined(own, kind) != kind:
         return x
@@ -142,8 +142,9 @@ class Carry:
             f"{self.name}: every step must return a carry with the shapes and dtypes "
             "that it was given, and this one's differ in\n"
             + "\n".join(rows)
-            + "\n  Convert what is returned with x.astype(dtype) or np.reshape, or start "
-            "from an initial value that has the shape and dtype which is returned."
+            + "\n  Convert what is returned with x.astype(dtype) or np.reshape, or "
+            "start from an initial value that has the shape and dtype of what is "
+            "returned."
         )
 
 
@@ -174,29 +175,31 @@ def check_callable(f: Any, name: str, what: str) -> None:
 def staged(
     f: Callable[..., Any], args: tuple[Any, ...], name: str, array_type: type
 ) -> tuple[Program, list[Tracer], Any]:
-    """Program of a body, the tracers that it takes first, and its result's structure."""
+    """Program of a body, tracers that it takes first, and its result's structure."""
     program, out_tree, _ = stage(f, args, name, array_type)
     closed, captured = close(program)
     return closed, captured, out_tree
 
 
+def looks(value: Any) -> str:
+    """What a value is, for messages."""
+    return str(Aval.of(value)) if is_array(value) else f"of type {type(value).__name__}"
+
+
+def is_scalar_of(value: Any, kinds: str) -> bool:
+    """Whether this is one value whose dtype is of one of the kinds."""
+    return is_array(value) and shape_of(value) == () and dtype_of(value).kind in kinds
+
+
 def check_predicate(value: Any, name: str, what: str) -> Any:
     """Refuse a predicate that is not one boolean; the predicate."""
-    shape = np.shape(value) if isinstance(value, (list, tuple)) else shape_of(value)
-    try:
-        kind = str(dtype_of(value).kind)
-    except (TypeError, ValueError):
-        kind = "?"
-    if shape == () and kind == "b":
+    if is_scalar_of(value, "b"):
         return value
-    looks = (
-        str(Aval.of(value))
-        if kind in "biufc" and not isinstance(value, (list, tuple))
-        else f"of type {type(value).__name__}"
-    )
     advice = (
         "Reduce it with np.any or np.all, or use np.where to choose entry by entry."
-        if shape
+        if is_array(value) and shape_of(value)
         else "Compare it: x != 0, x > 0."
     )
-    raise BranchError(f"{name}: {what} must be one boolean, and is {looks}. {advice}")
+    raise BranchError(
+        f"{name}: {what} must be one boolean, and is {looks(value)}. {advice}"
+    )

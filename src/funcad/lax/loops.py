@@ -30,9 +30,11 @@ from funcad.lax.carries import (
     check_callable,
     check_predicate,
     have_values,
+    is_scalar_of,
     is_traced,
     joined,
     kind_of,
+    looks,
     staged,
 )
 from funcad.transforms.arguments import check_leaves
@@ -314,7 +316,7 @@ def while_loop(
     return _while("while_loop", cond_fun, body_fun, carry)
 
 
-# ----------------------------------------------------------------- loops of known length
+# ---------------------------------------------------------------- loops of known length
 
 
 def _scan(
@@ -539,12 +541,10 @@ def _length(name: str, leaves: Sequence[Any], treedef: Any, length: Any) -> int:
 
 
 def _bound(value: Any, what: str) -> Any:
-    kind = "?" if isinstance(value, (str, bytes)) else dtype_of(value).kind
-    if shape_of(value) != () or kind not in "iu":
-        looks = Aval.of(value) if kind in "biufc" else type(value).__name__
+    if not is_scalar_of(value, "iu"):
         raise TypeError(
-            f"fori_loop: {what} must be one integer, and is {looks}. Convert it with "
-            "int(...) or x.astype(int)."
+            f"fori_loop: {what} must be one integer, and is {looks(value)}. Convert it "
+            "with int(...) or x.astype(int)."
         )
     if isinstance(value, (Tracer, np.generic)) or type(value) in PYTHON_SCALARS:
         return value

@@ -75,7 +75,7 @@ def choose(
 def _impl(
     index: Array, *operands: Array, branches: tuple[Program, ...]
 ) -> tuple[Array, ...]:
-    return compiled(branches[int(index)])(*operands)  # type: ignore[no-any-return]
+    return compiled(branches[int(index)])(*operands)
 
 
 def _abstract(index: Any, *operands: Any, branches: tuple[Program, ...]) -> list[Any]:

@@ -159,7 +159,7 @@ def _dual(primals: Values, tangents: Values, params: Params) -> Any:
 def _directions(
     primals: Values, tangents: Values, mask: Mask, params: Params
 ) -> tuple[list[Any], list[Any], list[Any]]:
-    """The tangents of constants, carry and inputs; zeros where a carry has one later."""
+    """Tangents of constants, carry and inputs; zeros where a carry has one later."""
     full = [
         zeros_like(p, primals) if m and t is None else t
         for p, t, m in zip(primals, tangents, mask, strict=True)
