@@ -43,6 +43,7 @@ __all__ = [
     "devices",
     "errors",
     "eval_shape",
+    "export",
     "float0",
     "grad",
     "hessian",
@@ -99,6 +100,7 @@ _ON_DEMAND = ("lax", "nn", "optim", "random", "scipy", "testing")
 _NAMES_ON_DEMAND = {
     "Jitted": "transforms.jit",
     "RecompilationWarning": "transforms.jit",
+    "export": "transforms.export",
     "jit": "transforms.jit",
 }
 

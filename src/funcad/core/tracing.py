@@ -165,8 +165,11 @@ class Primitive:
         programs call the implementation.
     simplify : callable, optional
         ``simplify(inputs, params, definition)``: an input or a value that is equal to
-        the result, or ``(primitive, inputs, params)`` of a simpler equation, or
-        ``None``; ``definition(var)`` is the equation that computed an input, if any.
+        the result (a list of them, where it is ``multiple``), or ``(primitive, inputs,
+        params)`` of a simpler equation, whose inputs may be such tuples, or ``None``;
+        ``definition(x)`` is the equation that computed an input, if any.  A value whose
+        shape or dtype is not the result's is not put in its place, so a rule need not
+        compare them.
     flops : callable, optional
         ``flops(inputs, outputs, params)``, floating-point operations from avals.
     body : callable, optional
@@ -174,8 +177,15 @@ class Primitive:
     view : str, optional
         When the result is a view of the first operand: "always", where that is
         "contiguous", or where it has the "same dtype"; otherwise it may be one.
+    definition : str, optional
+        Source of a function of this name over ``np`` alone, with the implementation's
+        parameters: what an exported module defines where there is no ``code``.
     multiple : bool
         Whether the results come as a tuple.
+    opaque : bool
+        Whether compiling leaves its equations as they are, so that two equal ones stay
+        two and one of constants is not computed beforehand: a barrier, or a call of
+        the user's own code.
     """
 
     __slots__ = (
@@ -183,6 +193,7 @@ class Primitive:
         "batch",
         "body",
         "code",
+        "definition",
         "dual",
         "family",
         "flops",
@@ -190,6 +201,7 @@ class Primitive:
         "jvp",
         "multiple",
         "name",
+        "opaque",
         "simplify",
         "transpose",
         "view",
@@ -209,8 +221,10 @@ class Primitive:
         simplify: Callable[..., Any] | None = None,
         flops: Callable[..., Any] | None = None,
         body: Callable[..., Any] | None = None,
+        definition: str | None = None,
         view: str = "",
         multiple: bool = False,
+        opaque: bool = False,
         family: str = "",
     ) -> None:
         self.name = name
@@ -224,8 +238,10 @@ class Primitive:
         self.simplify = simplify
         self.flops = flops
         self.body = body
+        self.definition = definition
         self.view = view
         self.multiple = multiple
+        self.opaque = opaque
         self.family = family
         registry[name] = self
 
