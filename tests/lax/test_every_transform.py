@@ -12,9 +12,16 @@ from control_models import MODELS, Python
 from differences import assert_close, is_inexact, normal_like
 from funcad import lax, tree
 from funcad.core.tracing import dtype_of
+from funcad.transforms.control import bodies
 from properties import generators, host
 
 LENGTHS = st.integers(1, 4)
+
+
+@pytest.fixture(autouse=True)
+def _compiled_at_once(monkeypatch):
+    """Short loops run as long ones do; their interpreted form has the sample table."""
+    monkeypatch.setattr(bodies, "PATIENCE", 0)
 
 
 def check(name, transform, rng, length, examples=2):

@@ -84,6 +84,25 @@ def test_a_number_that_is_returned_takes_the_dtype_of_the_carry():
         assert_same((np.asarray(total), ys), (np.float32(1), np.float32([0, 1])))
 
 
+def test_a_number_that_is_differentiated_follows_the_dtype_of_arrays():
+    xs = np.ones((3, 2), np.float32)
+
+    def f(w, h):
+        return np.sum(lax.scan(lambda h, x: (np.tanh(h * w + x), None), h, xs)[0])
+
+    def g(w, h):
+        for x in xs:
+            h = np.tanh(h * w + x)
+        return np.sum(h)
+
+    for h in (xs[0], 0.5):
+        got, want = (
+            (funcad.value_and_grad(k, 0)(0.5, h), funcad.jvp(k, (0.5, h), (1.0, h)))
+            for k in (lambda w, h: f(w, h + xs[0]), lambda w, h: g(w, h + xs[0]))
+        )
+        assert_same(got, want, rtol=1e-6)
+
+
 def test_scan_leaves_one_equation_whatever_its_length():
     def f(w, xs):
         return lax.scan(lambda c, x: (np.tanh(c * w + x), c), 0.0, xs)

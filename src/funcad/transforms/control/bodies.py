@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from funcad.backends import backend_of_type, namespace
+from funcad.compile.compiled import compiled
 from funcad.core.program import Program, Var
 from funcad.core.tracing import Array, Tracer, dtype_of, shape_of
 from funcad.primitives.shape import broadcast_to, move_axis
 from funcad.transforms.derived import Mask
 from funcad.transforms.linear import Linear
 from funcad.transforms.stage import Staged, StageTrace
+
+PATIENCE = 64
+"""Steps from which on a body is compiled."""
 
 
 def written(
@@ -23,6 +27,19 @@ def written(
     outs = run(*[Staged(trace, v) for v in own])
     bare = [x.variable if type(x) is Staged and x._trace is trace else x for x in outs]
     return Program(own, trace.equations, bare)
+
+
+def runner(program: Program, steps: int) -> Callable[..., Any]:
+    """The program as a function of flat arguments that is to run ``steps`` times.
+
+    It is compiled once it has run often enough to make up for that, which a short loop
+    of a function that is staged anew in each call (``grad`` without ``jit``) never does.
+    """
+    count = program.derived.get(runner, 0) + steps
+    if count < PATIENCE:
+        program.derived[runner] = count
+        return lambda *args: program.evaluate(args)
+    return compiled(program)
 
 
 def fixpoint(mask: Mask, step: Callable[[Mask], Mask]) -> Mask:

@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from funcad.backends import backend_of_type, namespace
-from funcad.compile.compiled import compiled
 from funcad.core.program import Program, Var
 from funcad.core.tracing import (
     Array,
@@ -39,6 +38,7 @@ from funcad.transforms.control.bodies import (
     numbered,
     recorded,
     repeated,
+    runner,
     with_axis,
     written,
     zeros_in_program,
@@ -109,7 +109,7 @@ def _impl(
     length: int,
     reverse: bool,
 ) -> tuple[Array, ...]:
-    run = compiled(body)
+    run = runner(body, length)
     held = args[:constants]
     carry: Sequence[Array] = args[constants : constants + carries]
     xs = args[constants + carries :]
