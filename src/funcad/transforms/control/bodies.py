@@ -33,7 +33,7 @@ def runner(program: Program, steps: int) -> Callable[..., Any]:
     """The program as a function of flat arguments that is to run ``steps`` times.
 
     It is compiled once it has run often enough to make up for that.  A short loop in a
-    function that is staged anew in each call, as by ``grad`` without ``jit``, never has.
+    function that is staged anew by each call (``grad`` without ``jit``) never has.
     """
     count = program.derived.get(runner, 0) + steps
     if count < PATIENCE:
