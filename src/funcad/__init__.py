@@ -58,6 +58,7 @@ __all__ = [
     "jacrev",
     "jit",
     "jvp",
+    "lax",
     "linear_transpose",
     "linearize",
     "load_program",
@@ -102,7 +103,7 @@ def stop_gradient(x: Any) -> Any:
 
 # SciPy is slow to import: its functions are declared when one of them is met.
 _LATE.append("funcad.scipy.special")
-_ON_DEMAND = ("extend", "nn", "optim", "random", "scipy", "testing")
+_ON_DEMAND = ("extend", "lax", "nn", "optim", "random", "scipy", "testing")
 _NAMES_ON_DEMAND = {
     "Jitted": "transforms.jit",
     "RecompilationWarning": "transforms.jit",

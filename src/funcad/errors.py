@@ -3,7 +3,9 @@
 from funcad.core.errors import (
     ArgumentError,
     BatchSizeError,
+    BranchError,
     CallbackError,
+    CarryError,
     ConcretizationError,
     CustomRuleError,
     DegenerateError,
@@ -29,6 +31,7 @@ from funcad.core.errors import (
     StaticArgumentError,
     TangentMismatchError,
     TreeStructureError,
+    UnboundedLoopError,
     UnsupportedArgumentError,
     UnsupportedFunctionError,
 )
@@ -36,6 +39,8 @@ from funcad.core.errors import (
 __all__ = [
     "ArgumentError",
     "BatchSizeError",
+    "BranchError",
+    "CarryError",
     "CallbackError",
     "ConcretizationError",
     "CustomRuleError",
@@ -62,6 +67,7 @@ __all__ = [
     "StaticArgumentError",
     "TangentMismatchError",
     "TreeStructureError",
+    "UnboundedLoopError",
     "UnsupportedArgumentError",
     "UnsupportedFunctionError",
 ]

@@ -144,6 +144,18 @@ class MissingRuleError(FuncadError, NotImplementedError):
     """A primitive that has no rule for the transform that met it."""
 
 
+class UnboundedLoopError(MissingRuleError, ValueError):
+    """Reverse mode of a ``while_loop``, the number of whose steps is not known."""
+
+
+class CarryError(FuncadError, TypeError):
+    """A loop whose function returns a carry of another type than it was given."""
+
+
+class BranchError(FuncadError, TypeError):
+    """Branches whose results differ in type, or a predicate that is no boolean."""
+
+
 class UnsupportedFunctionError(FuncadError, TypeError):
     """A NumPy function that funcad cannot trace."""
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from funcad.core.tracing import (
+    PYTHON_SCALARS,
     Array,
     Params,
     Primitive,
@@ -34,6 +35,13 @@ class Dual(Tracer):
     @property
     def dtype(self) -> Any:
         return dtype_of(self.primal)
+
+    @property
+    def weak(self) -> type | None:  # type: ignore[override]
+        primal = self.primal
+        if type(primal) in PYTHON_SCALARS:
+            return type(primal)
+        return getattr(primal, "weak", None)
 
     @property
     def array_type(self) -> type:
