@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from funcad.core.errors import format_line
+from funcad.core.errors import format_line, run_at
 from funcad.core.tracing import Array, Primitive, ShapedArray, bind, shape_of
 
 
@@ -88,9 +88,12 @@ class Program:
     def evaluate(self, args: Sequence[Array]) -> list[Array | None]:
         """Run the equations on arrays, or on the tracers of any transform."""
         env: dict[Var, Any] = dict(zip(self.inputs, args, strict=True))
-        for primitive, inputs, params, outputs, _ in self.equations:
+        for primitive, inputs, params, outputs, line in self.equations:
             values = [env[v] if type(v) is Var else v for v in inputs]
-            result = bind(primitive, values, params)
+            if line is None:
+                result = bind(primitive, values, params)
+            else:
+                result = run_at(line, bind, primitive, values, params)
             if primitive.multiple:
                 env.update(zip(outputs, result, strict=True))
             else:
