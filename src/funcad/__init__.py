@@ -55,6 +55,7 @@ __all__ = [
     "nn",
     "numpy",
     "optim",
+    "profile",
     "random",
     "scipy",
     "ravel_pytree",
@@ -62,6 +63,7 @@ __all__ = [
     "testing",
     "tree",
     "value_and_grad",
+    "viz",
     "vjp",
     "vmap",
 ]
@@ -91,11 +93,14 @@ def stop_gradient(x: Any) -> Any:
 
 # SciPy is slow to import: its functions are declared when one of them is met.
 _LATE.append("funcad.scipy.special")
-_ON_DEMAND = ("nn", "optim", "random", "scipy", "testing")
+_ON_DEMAND = ("nn", "optim", "random", "scipy", "testing", "viz")
+_FUNCTIONS = {"profile": "funcad.profiling"}
 
 
 def __getattr__(name: str) -> Any:
     # what models are built with is imported where it is first used
     if name in _ON_DEMAND:
         return importlib.import_module(f"funcad.{name}")
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(_FUNCTIONS[name]), name)
     raise AttributeError(f"module 'funcad' has no attribute {name!r}")

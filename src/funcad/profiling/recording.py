@@ -1,0 +1,500 @@
+"""``profile``: the Profile trace, which times every operation that reaches it.
+
+Its tracers hold the values, so a function runs as it always does.  Transforms inside of
+the profiled function have higher levels and unwrap to these tracers: what arrives here
+is what is really computed, the operations of derivatives among them.
+
+The cost of watching must not hide what is watched, so that an operation leaves a tuple
+in a list and nothing more; lines, flops and memory are worked out of the list when the
+function has returned.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from funcad.backends import backend_of_type
+from funcad.core import tree
+from funcad.core.errors import RUN_AT, ArgumentError, is_user_file, run_at
+from funcad.core.program import Program, Var
+from funcad.core.tracing import (
+    PYTHON_SCALARS,
+    Array,
+    Params,
+    Primitive,
+    ShapedArray,
+    Trace,
+    Tracer,
+    array_type_of,
+    bind,
+    dtype_of,
+    recover,
+    shape_of,
+)
+from funcad.profiling.report import Operation, Profile, Span
+from funcad.transforms.arguments import argument_name, check_leaves, wraps
+from funcad.transforms.linear import transpose
+
+__all__ = ["profile"]
+
+
+def profile(
+    f: Callable[..., Any], *, warmup: int = 0, repeat: int = 1
+) -> Callable[..., Profile]:
+    """Function that runs ``f`` and says where the time went.
+
+    Parameters
+    ----------
+    f : callable
+        Function of pytrees of arrays, plain or made by any transforms.
+    warmup : int, optional
+        How often to run it before: a first run also stages what is jitted, imports
+        what is imported on demand and asks the system for memory.
+    repeat : int, optional
+        How often to run it; the fastest of these runs is reported.
+
+    Returns
+    -------
+    callable
+        Takes the arguments of ``f`` and returns a `Profile`, whose ``result`` is what
+        ``f`` returned.
+
+    Raises
+    ------
+    LeafTypeError
+        If an argument or a result of ``f`` is no array and no number.
+
+    Notes
+    -----
+    Operations are seen if they depend on an argument of ``f``, by way of any number of
+    transforms: those of the backward pass of a gradient too, each at the user's line
+    whose derivative it is part of.  A jitted or checkpointed function is seen from
+    inside, equation by equation, so it runs here without the compiler's fusion and
+    reuse of memory.  Everything else is counted together as time outside of operations:
+    Python's own, and what is done with arrays that depend on no argument.
+
+    Where arrays are on a GPU, each operation is waited for, so that none is counted
+    for another; operations that would overlap do not, then.
+
+    The time that recording takes is measured too; it is stated in the report and not
+    counted there.  What remains is that operations of a plain function pass through
+    funcad, as they do in every transform, which is time outside of operations.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import funcad
+    >>> def loss(w, x):
+    ...     return np.sum(np.tanh(x @ w) ** 2)
+    >>> report = funcad.profile(funcad.grad(loss))(np.ones((3, 2)), np.ones((4, 3)))
+    >>> report.result.shape
+    (3, 2)
+    >>> [row.name for row in report.by_primitive() if row.calls == 2]  # x @ w, x.T @ ct
+    ['matmul']
+    """
+    wraps(f, "profile")
+    _check_count("warmup", warmup, 0)
+    _check_count("repeat", repeat, 1)
+    name = getattr(f, "__name__", type(f).__name__)
+
+    @wraps(f, "profile")
+    def profiled(*args: Any, **kwargs: Any) -> Profile:
+        leaves, treedef = tree.flatten((args, kwargs))
+        check_leaves(leaves, treedef, "profile", name=argument_name)
+        for _ in range(warmup):
+            _run(f, leaves, treedef)
+        runs = [_run(f, leaves, treedef) for _ in range(repeat)]
+        run = min(runs, key=lambda run: run.stop - run.start)
+        arguments = {id(_root(x)) for x in leaves}
+        return Profile(
+            name=name,
+            result=run.result,
+            resolve=lambda: _resolved(run, arguments),
+            seconds=(run.stop - run.start) * 1e-9,
+            array_type=array_type_of(leaves),
+        )
+
+    return profiled
+
+
+def _check_count(name: str, count: Any, least: int) -> None:
+    if not isinstance(count, (int, np.integer)) or isinstance(count, bool):
+        raise TypeError(
+            f"{name} of profile is how often to run the function, an integer, not "
+            f"{count!r} of type {type(count).__name__}."
+        )
+    if count < least:
+        raise ArgumentError(
+            f"{name} of profile is how often to run the function, at least {least}, "
+            f"not {count}."
+        )
+
+
+# ----------------------------------------------------------------------------- running
+
+
+class Run(NamedTuple):
+    """What one run of the function left."""
+
+    result: Any
+    log: list[Any]
+    start: int
+    stop: int
+
+
+def _run(f: Callable[..., Any], leaves: Sequence[Any], treedef: Any) -> Run:
+    trace = ProfileTrace(leaves)
+    watched = [
+        Profiled(trace, x, _aval(x)) if _is_watched(x) else x for x in leaves
+    ]
+    try:
+        args, kwargs = tree.unflatten(treedef, watched)
+        del watched
+        start = time.perf_counter_ns()
+        result = f(*args, **kwargs)
+        stop = time.perf_counter_ns()
+        outs, out_tree = tree.flatten(result)
+        check_leaves(outs, out_tree, "profile", "output")
+    finally:
+        trace.alive = False
+    # deaths from here on are none of the function's
+    log = trace.log[:]
+    result = tree.unflatten(out_tree, [trace.unpack(x) for x in outs])
+    return Run(result, log, start, stop)
+
+
+def _is_watched(x: Any) -> bool:
+    """Whether a leaf becomes a tracer: sizes, counts and flags stay what they are."""
+    return not isinstance(x, (int, np.integer, np.bool_))
+
+
+# ----------------------------------------------------------------------------- tracing
+
+
+Aval = tuple[tuple[int, ...], Any]
+
+_now = time.perf_counter_ns
+_thread = threading.get_ident
+_frame = sys._getframe
+_reference = weakref.ref
+_ndarray = np.ndarray
+_TRANSPOSE = transpose.__code__
+_NO_MEMORY = (Tracer, np.generic, *PYTHON_SCALARS)
+
+
+class Profiled(Tracer):
+    """A value, the operations on which are timed."""
+
+    __slots__ = ("aval", "value")
+
+    def __init__(self, trace: Trace, value: Array, aval: Aval) -> None:
+        self._trace = trace
+        self.value = value
+        self.aval = aval
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.aval[0]
+
+    @property
+    def dtype(self) -> Any:
+        return self.aval[1]
+
+    @property
+    def weak(self) -> type | None:  # type: ignore[override]
+        kind = type(self.value)
+        if kind in PYTHON_SCALARS:
+            return kind
+        return getattr(self.value, "weak", None)
+
+    @property
+    def array_type(self) -> type:
+        return getattr(self.value, "array_type", type(self.value))
+
+    @property
+    def keeps_lines(self) -> bool:
+        return True
+
+    def concrete(self, purpose: str) -> Array:
+        value = self.value
+        return value.concrete(purpose) if isinstance(value, Tracer) else value
+
+
+class Event(NamedTuple):
+    """What is written down of an operation, as a plain tuple of these."""
+
+    primitive: Primitive
+    params: Params
+    inputs: list[Aval]
+    outputs: list[Aval]
+    entered: int
+    """When recording began, in nanoseconds; a number that follows says when it ended."""
+    start: int
+    stop: int
+    thread: int
+    place: Any
+    """The user's code, or a file where the next is the number of a line."""
+    offset: int
+    backward: bool
+    """Whether it is part of the transpose of an equation."""
+    held: Sequence[Any]
+    """Of the memory that results lie in: weak reference, identity, bytes, and so on."""
+
+
+class _Ends(dict[str, bool]):
+    """Whether the search for the user's frame ends in a file, found out once."""
+
+    def __missing__(self, filename: str) -> bool:
+        ends = self[filename] = filename == RUN_AT.co_filename or is_user_file(filename)
+        return ends
+
+
+class ProfileTrace(Trace):
+    """Runs every operation at once, and writes down when, on what and where from.
+
+    The log holds the fields of an `Event` for each operation, a `Span` for each body,
+    and, where an array has died, the weak reference to it, in the order in which things
+    happened: what was alive when is read off it.
+    """
+
+    __slots__ = ("is_end", "log", "nested", "wait")
+
+    def __init__(self, leaves: Sequence[Any]) -> None:
+        super().__init__()
+        self.log: list[Any] = []
+        self.is_end = _Ends()
+        # whether there may be tracers of an outer transform inside of this one's
+        self.nested = any(isinstance(x, Tracer) for x in leaves)
+        backend = backend_of_type(array_type_of(leaves))
+        self.wait = None if backend.name == "numpy" else backend.synchronize
+
+    def process(
+        self, primitive: Primitive, args: Sequence[Array], params: Params
+    ) -> Any:
+        entered = _now()
+        if primitive.body is not None:
+            return self._enter(primitive, args, params)
+        values = []
+        inputs = []
+        for arg in args:
+            if type(arg) is Profiled and arg._trace is self:
+                values.append(arg.value)
+                inputs.append(arg.aval)
+            else:
+                values.append(arg)
+                inputs.append(_aval(arg))
+                if isinstance(arg, Tracer):
+                    self.nested = True
+        if self.wait is not None:
+            self.wait()
+        start = _now()
+        if self.nested:
+            out = bind(primitive, values, params)
+        else:
+            try:
+                out = primitive.impl(*values, **params)
+            except Exception as error:
+                out = recover(error, primitive, values, params)
+        if type(out) is not _ndarray:
+            _wait_for(out)
+        stop = _now()
+        append = self.log.append
+        if type(out) is _ndarray and out.base is None:
+            outputs: Any = ((out.shape, out.dtype),)
+            held: Any = (_reference(out, append), id(out), out.nbytes)
+        else:
+            results = out if primitive.multiple else (out,)
+            outputs = [_aval(x) for x in results]
+            held = [m for x in results for m in _memory(x, append)]
+        is_end = self.is_end
+        backward = False
+        try:
+            frame: Any = _frame(2)  # the nearest are this one and bind's
+            while not is_end[(place := frame.f_code).co_filename]:
+                frame = frame.f_back
+            offset = frame.f_lasti
+            if place is RUN_AT:
+                place, offset = frame.f_locals["line"]
+                backward = frame.f_back.f_code is _TRANSPOSE
+        except AttributeError:  # no frame is the user's
+            place, offset = None, 0
+        if primitive.multiple:
+            traced: Any = tuple([Profiled(self, *pair) for pair in zip(out, outputs)])
+        else:
+            traced = Profiled(self, out, outputs[0])
+        append(
+            (
+                primitive,
+                params,
+                inputs,
+                outputs,
+                entered,
+                start,
+                stop,
+                _thread(),
+                place,
+                offset,
+                backward,
+                held,
+            )
+        )
+        append(_now())
+        return traced
+
+    def _enter(
+        self, primitive: Primitive, args: Sequence[Array], params: Params
+    ) -> Any:
+        """Run the program that a primitive is a call of, an equation at a time."""
+        start = _now()
+        outs = _evaluate(primitive.body(params), args)
+        name = str(params.get("name", ""))
+        self.log.append(
+            Span(f"{primitive.name} {name}".strip(), start, _now() - start, _thread())
+        )
+        return tuple(outs) if primitive.multiple else outs[0]
+
+    def unpack(self, x: Any) -> Any:
+        """The value that a result of the function stands for."""
+        return x.value if type(x) is Profiled and x._trace is self else x
+
+
+def _aval(x: Any) -> Aval:
+    try:
+        return x.shape, x.dtype
+    except AttributeError:
+        return shape_of(x), dtype_of(x)
+
+
+def _memory(x: Any, died: Callable[[Any], None]) -> tuple[Any, ...]:
+    """The memory that a result lies in, where it can be told when it is freed."""
+    if isinstance(x, _NO_MEMORY):
+        return ()
+    x = _root(x)
+    try:
+        return weakref.ref(x, died), id(x), x.nbytes
+    except TypeError:  # of a class without weak references
+        return ()
+
+
+def _wait_for(out: Any) -> None:
+    """Wait for results of another library than NumPy, whatever the operands were."""
+    for x in out if type(out) is tuple else (out,):
+        if not isinstance(x, (np.ndarray, np.generic)):
+            backend_of_type(getattr(x, "array_type", type(x))).synchronize()
+
+
+def _evaluate(program: Program, args: Sequence[Array]) -> list[Any]:
+    """Run a program, letting go of each value once nothing later reads it."""
+    last = {
+        v: i
+        for i, equation in enumerate(program.equations)
+        for v in equation.inputs
+        if type(v) is Var
+    }
+    kept = {v for v in program.outputs if type(v) is Var}
+    env: dict[Var, Any] = dict(zip(program.inputs, args, strict=True))
+    for i, (primitive, inputs, params, outputs, line) in enumerate(program.equations):
+        values = [env[v] if type(v) is Var else v for v in inputs]
+        if line is None:
+            result = bind(primitive, values, params)
+        else:
+            result = run_at(line, bind, primitive, values, params)
+        env.update(zip(outputs, result if primitive.multiple else (result,)))
+        for v in inputs:
+            if type(v) is Var and last[v] == i and v not in kept:
+                env.pop(v, None)
+    return [env[v] if type(v) is Var else v for v in program.outputs]
+
+
+# --------------------------------------------------------------------- what was logged
+
+
+def _resolved(
+    run: Run, arguments: set[int]
+) -> tuple[list[Operation], list[Span], float]:
+    """What the log says: operations, bodies that they are in, seconds of recording."""
+    operations, spans = [], []
+    # Bytes of memory that is alive, by its identity; the arguments' is not counted.
+    owners = dict.fromkeys(arguments, 0)
+    deaths: dict[int, int] = {}
+    live = recording = 0
+    lines: dict[Any, Any] = {}
+    for entry in run.log:
+        if type(entry) is weakref.ref:
+            live -= owners.pop(deaths.pop(id(entry), 0), 0)
+            continue
+        if type(entry) is int:
+            recording += entry
+            continue
+        if type(entry) is Span:
+            start = (entry.start - run.start) * 1e-9
+            spans.append(entry._replace(start=start, seconds=entry.seconds * 1e-9))
+            continue
+        event = Event(*entry)
+        recording -= event.entered + event.stop - event.start
+        made = 0
+        parts = iter(event.held)
+        for reference, identity, size in zip(parts, parts, parts):
+            if identity not in owners:
+                owners[identity] = size
+                deaths[id(reference)] = identity
+                made += size
+        live += made
+        inputs = [ShapedArray(*x) for x in event.inputs]
+        outputs = [ShapedArray(*x) for x in event.outputs]
+        flops = event.primitive.flops
+        # a result that lies in its operand's memory was not computed
+        view = bool(event.held) and not made
+        operations.append(
+            Operation(
+                name=event.primitive.name,
+                line=_line(event.place, event.offset, lines),
+                backward=event.backward,
+                inputs=tuple(inputs),
+                outputs=tuple(outputs),
+                start=(event.start - run.start) * 1e-9,
+                seconds=(event.stop - event.start) * 1e-9,
+                thread=event.thread,
+                flops=None if flops is None else flops(inputs, outputs, event.params),
+                nbytes=0 if view else sum(map(_nbytes, inputs + outputs)),
+                live=live,
+            )
+        )
+    return operations, spans, recording * 1e-9
+
+
+def _root(x: Any) -> Any:
+    """The array whose memory a view lies in."""
+    while isinstance(getattr(x, "base", None), type(x)):
+        x = x.base
+    return x
+
+
+def _nbytes(aval: ShapedArray) -> int:
+    return math.prod(aval.shape) * aval.dtype.itemsize
+
+
+def _line(place: Any, offset: int, known: dict[Any, Any]) -> tuple[str, int] | None:
+    """File and number of the line that an offset of the user's code belongs to."""
+    if place is None:
+        return None
+    if isinstance(place, str):
+        return place, offset
+    # hashing code takes long, and it stays alive in the log
+    key = id(place), offset
+    if key not in known:
+        numbers = (
+            number
+            for first, end, number in place.co_lines()
+            if first <= offset < end and number is not None
+        )
+        known[key] = place.co_filename, next(numbers, place.co_firstlineno)
+    return known[key]  # type: ignore[no-any-return]
