@@ -35,7 +35,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Flatten",
+    "Jitted",
     "Program",
+    "RecompilationWarning",
     "ShapeDtypeStruct",
     "device_put",
     "devices",
@@ -48,6 +50,7 @@ __all__ = [
     "jacfwd",
     "jacobian",
     "jacrev",
+    "jit",
     "jvp",
     "linear_transpose",
     "linearize",
@@ -94,13 +97,19 @@ def stop_gradient(x: Any) -> Any:
 # SciPy is slow to import: its functions are declared when one of them is met.
 _LATE.append("funcad.scipy.special")
 _ON_DEMAND = ("nn", "optim", "random", "scipy", "testing", "viz")
-_FUNCTIONS = {"profile": "funcad.profiling"}
+_NAMES_ON_DEMAND = {
+    "Jitted": "transforms.jit",
+    "RecompilationWarning": "transforms.jit",
+    "jit": "transforms.jit",
+    "profile": "profiling",
+}
 
 
 def __getattr__(name: str) -> Any:
     # what models are built with is imported where it is first used
     if name in _ON_DEMAND:
         return importlib.import_module(f"funcad.{name}")
-    if name in _FUNCTIONS:
-        return getattr(importlib.import_module(_FUNCTIONS[name]), name)
+    if name in _NAMES_ON_DEMAND:
+        module = importlib.import_module(f"funcad.{_NAMES_ON_DEMAND[name]}")
+        return globals().setdefault(name, getattr(module, name))
     raise AttributeError(f"module 'funcad' has no attribute {name!r}")

@@ -66,7 +66,12 @@ DERIVATIVES = {
     "jacfwd": funcad.jacfwd,
     "jacrev": funcad.jacrev,
 }
-IDENTITIES = {"vmap": batched, "vmap last": batched_last, "stage": staged}
+IDENTITIES = {
+    "vmap": batched,
+    "vmap last": batched_last,
+    "stage": staged,
+    "jit": funcad.jit,
+}
 TRANSFORMS = DERIVATIVES | IDENTITIES
 
 

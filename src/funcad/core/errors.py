@@ -127,6 +127,14 @@ class DerivativeLossError(FuncadError, TypeError):
     """A conversion of a tracer to a plain array, which would drop its derivative."""
 
 
+class StaticArgumentError(FuncadError, TypeError, ValueError):
+    """A static argument that is not hashable, or one that does not exist."""
+
+
+class LoweredCallError(FuncadError, TypeError):
+    """A call of a compiled function with other shapes or dtypes than it is for."""
+
+
 class MutationError(FuncadError, TypeError):
     """An attempt to write into a traced array."""
 

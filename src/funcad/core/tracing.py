@@ -176,6 +176,9 @@ class Primitive:
         ``flops(inputs, outputs, params)``, floating-point operations from avals.
     body : callable, optional
         ``body(params)``, the program that this primitive is nothing but a call of.
+    view : str, optional
+        When the result is a view of the first operand: "always", where that is
+        "contiguous", or where it has the "same dtype"; otherwise it may be one.
     multiple : bool
         Whether the results come as a tuple.
     """
@@ -194,6 +197,7 @@ class Primitive:
         "name",
         "simplify",
         "transpose",
+        "view",
     )
 
     def __init__(
@@ -210,6 +214,7 @@ class Primitive:
         simplify: Callable[..., Any] | None = None,
         flops: Callable[..., Any] | None = None,
         body: Callable[..., Any] | None = None,
+        view: str = "",
         multiple: bool = False,
         family: str = "",
     ) -> None:
@@ -224,6 +229,7 @@ class Primitive:
         self.simplify = simplify
         self.flops = flops
         self.body = body
+        self.view = view
         self.multiple = multiple
         self.family = family
         registry[name] = self

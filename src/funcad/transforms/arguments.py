@@ -83,7 +83,7 @@ def check_leaves(
 
 _ELSEWHERE = {
     "input": "Keep it out of the pytree: pass it as an argument that is not "
-    "transformed, or close over it.",
+    "transformed (for jit, a static argument), or close over it.",
     "output": "Return arrays, numbers and None; further results come out of grad and "
     "its kin by has_aux=True.",
 }

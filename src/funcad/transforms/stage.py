@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from funcad.core import tree
-from funcad.core.errors import ConcretizationError, user_line
+from funcad.core.errors import ConcretizationError, EscapedTracerError, user_line
 from funcad.core.program import Equation, Program, Var
 from funcad.core.tracing import (
     PYTHON_SCALARS,
@@ -198,7 +200,7 @@ def make_program(
             pairs = enumerate(zip(args, dynamic_args, strict=True))
             return f(*[x if i in chosen else traced for i, (x, traced) in pairs], **kw)
 
-        program, out_tree = stage(call, (dynamic, kwargs))
+        program, out_tree, _ = stage(call, (dynamic, kwargs), "make_program")
         if not return_shape:
             return program
         return program, tree.unflatten(out_tree, [_struct(v) for v in program.outputs])
@@ -232,14 +234,16 @@ def eval_shape(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     return make_program(f, return_shape=True)(*args, **kwargs)[1]
 
 
-def stage(f: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Program, Any]:
-    """Program of ``f(*args)`` and the structure of its result.
+def stage(
+    f: Callable[..., Any], args: tuple[Any, ...], transform: str
+) -> tuple[Program, Any, StageTrace]:
+    """Program of ``f(*args)``, the structure of its result, and the trace that ended.
 
     ``args`` are positional and keyword arguments, a list and a dict.
     """
     leaves, treedef = tree.flatten(args)
     arrays = [0 if isinstance(x, ShapeDtypeStruct) else x for x in leaves]
-    check_leaves(arrays, treedef, "make_program", name=argument_name)
+    check_leaves(arrays, treedef, transform, name=argument_name)
     trace = StageTrace(array_type_of(leaves))
     inputs = [
         _variable(shape_of(x), type(x) if type(x) in PYTHON_SCALARS else dtype_of(x))
@@ -248,13 +252,37 @@ def stage(f: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Program, Any]:
     try:
         result = f(*tree.unflatten(treedef, [Staged(trace, v) for v in inputs]))
         outs, out_tree = tree.flatten(result)
-        check_leaves(outs, out_tree, "make_program", "output")
+        check_leaves(outs, out_tree, transform, "output")
         outputs = [
             x.variable if type(x) is Staged and x._trace is trace else x for x in outs
         ]
     finally:
         trace.alive = False
-    return Program(inputs, trace.equations, outputs), out_tree
+    return Program(inputs, trace.equations, outputs), out_tree, trace
+
+
+def refuse_kept_tracers(trace: StageTrace, name: str) -> None:
+    """Refuse a function that has kept traced values, after its staging has ended.
+
+    A later call runs the compiled program and would not keep anything.
+    """
+    # referred to by the caller, by this function and by the count itself
+    if sys.getrefcount(trace) > 3:
+        gc.collect()
+    if sys.getrefcount(trace) <= 3:
+        return
+    kept = [x for x in gc.get_referrers(trace) if isinstance(x, Staged)]
+    if not kept:
+        return
+    places = {type(x).__name__ for x in gc.get_referrers(*kept)} - {"frame", "list"}
+    raise EscapedTracerError(
+        f"jit: {name} has kept {len(kept)} traced values, the first of them "
+        f"{ShapedArray(kept[0].shape, kept[0].dtype)}, after it returned"
+        + (f", in a {', a '.join(sorted(places))}" if places else "")
+        + ". It runs once for each signature, with values that are not there, so "
+        "appending to a list, setting an attribute or a global is no way to get "
+        "results out of it. Return them."
+    )
 
 
 def _struct(x: Any) -> ShapeDtypeStruct:
