@@ -21,7 +21,7 @@ from funcad.compile.dead_code import eliminate_dead_code
 from funcad.compile.plan import THRESHOLD, Place, Plan, nbytes, plan
 from funcad.compile.source import Source, write
 from funcad.core.errors import format_line
-from funcad.core.program import Program, Var
+from funcad.core.program import Equation, Program, Var
 from funcad.core.tracing import Array, raise_explained
 
 _numbers = itertools.count(1)
@@ -102,7 +102,8 @@ class Compiled:
         self._source: Source = write(program, self._plan)
         self._spare: list[tuple[Array, ...]] = []
         self.filename = os.path.join(_FOLDER, f"<program {next(_numbers)}>")
-        self.function = self._define()
+        self.function = self._define(self.source)
+        self._show_in_tracebacks()
 
     def __call__(self, *args: Array) -> tuple[Any, ...]:
         try:
@@ -150,6 +151,26 @@ class Compiled:
         """Let go of the memory that is kept between calls."""
         self._spare.clear()
 
+    def stamped(self) -> tuple[Callable[..., Any], list[Equation]]:
+        """The function with a first argument ``stamp``, for a profiler.
+
+        Returns
+        -------
+        function : callable
+            Calls ``stamp()`` before each equation and after it.
+        equations : list of Equation
+            The equations, in that order.
+        """
+        (head, *body, _), (_, *computed) = self.source.split("\n"), self._source.equations
+        text = [head.replace("(", "(stamp, ", 1)]
+        equations = []
+        for line, equation in zip(body, computed, strict=True):
+            text.append(line)
+            if equation is not None and not line.startswith("    del "):
+                text[-1:] = ["    stamp()", line, "    stamp()"]
+                equations.append(equation)
+        return self._define("\n".join(text)), equations
+
     def explain(self, error: Exception) -> NoReturn:
         """Raise what the function raised as the eager operation would have.
 
@@ -179,9 +200,8 @@ class Compiled:
 
     # ---------------------------------------------------------------------------- how
 
-    def _define(self) -> Callable[..., Any]:
+    def _define(self, text: str) -> Callable[..., Any]:
         source = self._source
-        text = source.text
         names: dict[str, Any] = {
             "np": self._backend.namespace,
             "spare": self._spare,
@@ -190,10 +210,13 @@ class Compiled:
             **source.constants,
         }
         exec(compile(text, self.filename, "exec"), names)
+        return names[source.name]  # type: ignore[no-any-return]
+
+    def _show_in_tracebacks(self) -> None:
+        text = self.source
         lines = text.splitlines(keepends=True)
         linecache.cache[self.filename] = (len(text), None, lines, self.filename)
         weakref.finalize(self, linecache.cache.pop, self.filename, None)
-        return names[source.name]  # type: ignore[no-any-return]
 
 
 def _taker(

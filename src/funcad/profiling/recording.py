@@ -22,9 +22,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from funcad.backends import backend_of_type
+from funcad.compile.compiled import Compiled, compiled
 from funcad.core import tree
-from funcad.core.errors import RUN_AT, ArgumentError, is_user_file, run_at
-from funcad.core.program import Program, Var
+from funcad.core.errors import RUN_AT, ArgumentError, is_user_file
+from funcad.core.program import Equation, Program
 from funcad.core.tracing import (
     PYTHON_SCALARS,
     Array,
@@ -34,6 +35,7 @@ from funcad.core.tracing import (
     Trace,
     Tracer,
     array_type_of,
+    aval_of,
     bind,
     dtype_of,
     recover,
@@ -249,6 +251,21 @@ class Event(NamedTuple):
     """Of the memory that results lie in: weak reference, identity, bytes, and so on."""
 
 
+class Body(NamedTuple):
+    """What is written down of the call of a compiled program."""
+
+    name: str
+    start: int
+    stop: int
+    thread: int
+    equations: list[Equation]
+    stamps: list[int]
+    """When each equation began and ended."""
+    working: int
+    """Bytes that the program takes while it runs, results included."""
+    held: Sequence[Any]
+
+
 class _Ends(dict[str, bool]):
     """Whether the search for the user's frame ends in a file, found out once."""
 
@@ -260,17 +277,18 @@ class _Ends(dict[str, bool]):
 class ProfileTrace(Trace):
     """Runs every operation at once, and writes down when, on what and where from.
 
-    The log holds the fields of an `Event` for each operation, a `Span` for each body,
-    and, where an array has died, the weak reference to it, in the order in which things
-    happened: what was alive when is read off it.
+    The log holds the fields of an `Event` for each operation, a `Body` for each call of
+    a compiled program, and, where an array has died, the weak reference to it, in the
+    order in which things happened: what was alive when is read off it.
     """
 
-    __slots__ = ("is_end", "log", "nested", "wait")
+    __slots__ = ("is_end", "log", "nested", "stamped", "wait")
 
     def __init__(self, leaves: Sequence[Any]) -> None:
         super().__init__()
         self.log: list[Any] = []
         self.is_end = _Ends()
+        self.stamped: dict[Compiled, Any] = {}
         # whether there may be tracers of an outer transform inside of this one's
         self.nested = any(isinstance(x, Tracer) for x in leaves)
         backend = backend_of_type(array_type_of(leaves))
@@ -352,14 +370,52 @@ class ProfileTrace(Trace):
     def _enter(
         self, primitive: Primitive, args: Sequence[Array], params: Params
     ) -> Any:
-        """Run the program that a primitive is a call of, an equation at a time."""
+        """Run a primitive that is the call of a program or a function."""
+        program = primitive.body(params)  # type: ignore[misc]
+        values = [self.unpack(a) for a in args]
+        name = f"{primitive.name} {params.get('name', '')}".strip()
         start = _now()
-        outs = _evaluate(primitive.body(params), args)
-        name = str(params.get("name", ""))
+        if isinstance(program, Program) and not any(
+            isinstance(v, Tracer) for v in values
+        ):
+            outs = self._run_compiled(program, values, name)
+        else:
+            outs = primitive.impl(*args, **params)
+            self.log.append(Span(name, start, _now() - start, _thread()))
+        return outs if primitive.multiple else outs[0]
+
+    def _run_compiled(
+        self, program: Program, values: Sequence[Array], name: str
+    ) -> tuple[Any, ...]:
+        """Run a program as it is compiled, with a look at the clock at every line."""
+        run = compiled(program, array_type_of(values))
+        stamped = self.stamped.get(run)
+        if stamped is None:
+            stamped = self.stamped.setdefault(run, run.stamped())
+        function, equations = stamped
+        stamps: list[int] = []
+        append, wait = stamps.append, self.wait
+
+        def stamp() -> None:
+            if wait is not None:
+                wait()
+            append(_now())
+
+        start = _now()
+        try:
+            outs = function(stamp, *values)
+        except Exception:
+            outs = run(*values)  # raises an error that is explained
+        _wait_for(outs)
+        stop = _now()
+        died = self.log.append
+        held = [m for x in outs for m in _memory(x, died)]
+        memory = run.memory()
+        working = memory.workspace + memory.temporaries
         self.log.append(
-            Span(f"{primitive.name} {name}".strip(), start, _now() - start, _thread())
+            Body(name, start, stop, _thread(), equations, stamps, working, held)
         )
-        return tuple(outs) if primitive.multiple else outs[0]
+        return tuple([Profiled(self, x, _aval(x)) for x in outs])
 
     def unpack(self, x: Any) -> Any:
         """The value that a result of the function stands for."""
@@ -391,29 +447,6 @@ def _wait_for(out: Any) -> None:
             backend_of_type(getattr(x, "array_type", type(x))).synchronize()
 
 
-def _evaluate(program: Program, args: Sequence[Array]) -> list[Any]:
-    """Run a program, letting go of each value once nothing later reads it."""
-    last = {
-        v: i
-        for i, equation in enumerate(program.equations)
-        for v in equation.inputs
-        if type(v) is Var
-    }
-    kept = {v for v in program.outputs if type(v) is Var}
-    env: dict[Var, Any] = dict(zip(program.inputs, args, strict=True))
-    for i, (primitive, inputs, params, outputs, line) in enumerate(program.equations):
-        values = [env[v] if type(v) is Var else v for v in inputs]
-        if line is None:
-            result = bind(primitive, values, params)
-        else:
-            result = run_at(line, bind, primitive, values, params)
-        env.update(zip(outputs, result if primitive.multiple else (result,)))
-        for v in inputs:
-            if type(v) is Var and last[v] == i and v not in kept:
-                env.pop(v, None)
-    return [env[v] if type(v) is Var else v for v in program.outputs]
-
-
 # --------------------------------------------------------------------- what was logged
 
 
@@ -421,54 +454,117 @@ def _resolved(
     run: Run, arguments: set[int]
 ) -> tuple[list[Operation], list[Span], float]:
     """What the log says: operations, bodies that they are in, seconds of recording."""
-    operations, spans = [], []
-    # Bytes of memory that is alive, by its identity; the arguments' is not counted.
-    owners = dict.fromkeys(arguments, 0)
-    deaths: dict[int, int] = {}
-    live = recording = 0
+    operations: list[Operation] = []
+    spans: list[Span] = []
+    memory = _Memory(arguments)
     lines: dict[Any, Any] = {}
+    recording = 0
     for entry in run.log:
-        if type(entry) is weakref.ref:
-            live -= owners.pop(deaths.pop(id(entry), 0), 0)
-            continue
         if type(entry) is int:
             recording += entry
-            continue
-        if type(entry) is Span:
-            start = (entry.start - run.start) * 1e-9
-            spans.append(entry._replace(start=start, seconds=entry.seconds * 1e-9))
-            continue
-        event = Event(*entry)
-        recording -= event.entered + event.stop - event.start
-        made = 0
-        parts = iter(event.held)
-        for reference, identity, size in zip(parts, parts, parts):
-            if identity not in owners:
-                owners[identity] = size
-                deaths[id(reference)] = identity
-                made += size
-        live += made
-        inputs = [ShapedArray(*x) for x in event.inputs]
-        outputs = [ShapedArray(*x) for x in event.outputs]
-        flops = event.primitive.flops
-        # a result that lies in its operand's memory was not computed
-        view = bool(event.held) and not made
-        operations.append(
-            Operation(
-                name=event.primitive.name,
-                line=_line(event.place, event.offset, lines),
-                backward=event.backward,
-                inputs=tuple(inputs),
-                outputs=tuple(outputs),
-                start=(event.start - run.start) * 1e-9,
-                seconds=(event.stop - event.start) * 1e-9,
-                thread=event.thread,
-                flops=None if flops is None else flops(inputs, outputs, event.params),
-                nbytes=0 if view else sum(map(_nbytes, inputs + outputs)),
-                live=live,
+        elif type(entry) is weakref.ref:
+            memory.free(entry)
+        elif type(entry) is Span:
+            spans.append(
+                entry._replace(
+                    start=(entry.start - run.start) * 1e-9, seconds=entry.seconds * 1e-9
+                )
             )
-        )
+        elif type(entry) is Body:
+            spans.append(
+                Span(
+                    entry.name,
+                    (entry.start - run.start) * 1e-9,
+                    (entry.stop - entry.start) * 1e-9,
+                    entry.thread,
+                )
+            )
+            live = memory.live + entry.working
+            times = iter(entry.stamps)
+            for e, start, stop in zip(entry.equations, times, times):
+                operations.append(
+                    _operation(
+                        e.primitive,
+                        e.params,
+                        [aval_of(v) for v in e.inputs],
+                        [aval_of(v) for v in e.outputs],
+                        start=(start - run.start) * 1e-9,
+                        seconds=(stop - start) * 1e-9,
+                        line=e.line,
+                        thread=entry.thread,
+                        view=e.primitive.view == "always",
+                        live=live,
+                    )
+                )
+            memory.hold(entry.held)
+        else:
+            event = Event(*entry)
+            recording -= event.entered + event.stop - event.start
+            fresh = memory.hold(event.held)
+            operations.append(
+                _operation(
+                    event.primitive,
+                    event.params,
+                    [ShapedArray(*x) for x in event.inputs],
+                    [ShapedArray(*x) for x in event.outputs],
+                    start=(event.start - run.start) * 1e-9,
+                    seconds=(event.stop - event.start) * 1e-9,
+                    line=_line(event.place, event.offset, lines),
+                    thread=event.thread,
+                    backward=event.backward,
+                    # a result that lies in its operand's memory was not computed
+                    view=bool(event.held) and not fresh,
+                    live=memory.live,
+                )
+            )
     return operations, spans, recording * 1e-9
+
+
+def _operation(
+    primitive: Primitive,
+    params: Params,
+    inputs: list[ShapedArray],
+    outputs: list[ShapedArray],
+    view: bool,
+    **rest: Any,
+) -> Operation:
+    flops = primitive.flops
+    return Operation(
+        name=primitive.name,
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        flops=None if flops is None else flops(inputs, outputs, params),
+        nbytes=0 if view else sum(map(_nbytes, inputs + outputs)),
+        **rest,
+    )
+
+
+class _Memory:
+    """Bytes of results that are alive, as the log is gone through."""
+
+    def __init__(self, arguments: set[int]) -> None:
+        self.live = 0
+        # bytes by the memory's identity; that of the arguments is not counted
+        self._sizes = dict.fromkeys(arguments, 0)
+        self._of: dict[int, int] = {}
+
+    def hold(self, held: Sequence[Any]) -> bool:
+        """Count memory that results lie in; whether some of it is new."""
+        parts = iter(held)
+        fresh = False
+        for reference, identity, size in zip(parts, parts, parts):
+            if identity not in self._sizes:
+                self._sizes[identity] = size
+                self._of[id(reference)] = identity
+                self.live += size
+                fresh = True
+        return fresh
+
+    def free(self, reference: Any) -> None:
+        """Take off what a reference was to, if it is the one that was counted."""
+        identity = self._of.pop(id(reference), None)
+        if identity is not None:
+            self.live -= self._sizes.pop(identity)
 
 
 def _root(x: Any) -> Any:

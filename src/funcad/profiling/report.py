@@ -30,8 +30,6 @@ class Operation(NamedTuple):
     """Of the primitive."""
     line: Line
     """File and line number in the user's code."""
-    backward: bool
-    """Whether it belongs to the backward pass of that line."""
     inputs: tuple[ShapedArray, ...]
     """Shapes and dtypes of the operands."""
     outputs: tuple[ShapedArray, ...]
@@ -48,6 +46,8 @@ class Operation(NamedTuple):
     """Bytes of operands and results; none, where the result is a view."""
     live: int
     """Bytes of all results of operations that were alive when it ended."""
+    backward: bool = False
+    """Whether it is part of a backward pass; those of compiled programs do not say."""
 
 
 class Span(NamedTuple):
