@@ -161,7 +161,8 @@ class Compiled:
         equations : list of Equation
             The equations, in that order.
         """
-        (head, *body, _), (_, *computed) = self.source.split("\n"), self._source.equations
+        head, *body = self.source.rstrip("\n").split("\n")
+        computed = self._source.equations[1:]
         text = [head.replace("(", "(stamp, ", 1)]
         equations = []
         for line, equation in zip(body, computed, strict=True):

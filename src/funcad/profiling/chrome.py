@@ -13,17 +13,18 @@ if TYPE_CHECKING:
 
 
 def chrome_trace(profile: Profile) -> dict[str, Any]:
-    """Complete events ("X") of the call, of bodies and of operations; memory as "C"."""
+    """Events of the call, of bodies and of operations, and the memory after each."""
     pid = os.getpid()
     operations, spans = profile.operations, profile.spans
-    end = max(
-        [o.start + o.seconds for o in [*operations, *spans]] + [profile.seconds]
-    )
+    ends = [o.start + o.seconds for o in operations]
+    end = max([*ends, *(s.start + s.seconds for s in spans), profile.seconds])
     thread = operations[0].thread if operations else 0
     common = {"ph": "X", "pid": pid}
     events: list[dict[str, Any]] = [
         {"ph": "M", "pid": pid, "name": "process_name", "args": {"name": "funcad"}},
-        common | _times(0.0, end) | {"tid": thread, "name": profile.name, "cat": "call"},
+        common
+        | _times(0.0, end)
+        | {"tid": thread, "name": profile.name, "cat": "call"},
     ]
     for span in spans:
         events.append(

@@ -23,7 +23,7 @@ class Peaks(NamedTuple):
 
 @functools.lru_cache(maxsize=64)
 def peaks(array_type: type, dtype: Any) -> Peaks:
-    """Peaks of the machine where arrays of this type are, measured in a fraction of 1 s.
+    """Peaks of the machine where arrays of this type are; measured once, quickly.
 
     Parameters
     ----------

@@ -154,9 +154,7 @@ class Run(NamedTuple):
 
 def _run(f: Callable[..., Any], leaves: Sequence[Any], treedef: Any) -> Run:
     trace = ProfileTrace(leaves)
-    watched = [
-        Profiled(trace, x, _aval(x)) if _is_watched(x) else x for x in leaves
-    ]
+    watched = [Profiled(trace, x, _aval(x)) if _is_watched(x) else x for x in leaves]
     try:
         args, kwargs = tree.unflatten(treedef, watched)
         del watched
@@ -167,8 +165,9 @@ def _run(f: Callable[..., Any], leaves: Sequence[Any], treedef: Any) -> Run:
         check_leaves(outs, out_tree, "profile", "output")
     finally:
         trace.alive = False
-    # deaths from here on are none of the function's
+    # deaths from here on are none of the function's; references call their own list
     log = trace.log[:]
+    trace.log.clear()
     result = tree.unflatten(out_tree, [trace.unpack(x) for x in outs])
     return Run(result, log, start, stop)
 
@@ -238,7 +237,7 @@ class Event(NamedTuple):
     inputs: list[Aval]
     outputs: list[Aval]
     entered: int
-    """When recording began, in nanoseconds; a number that follows says when it ended."""
+    """When recording began, in nanoseconds; when it ended is the log's next entry."""
     start: int
     stop: int
     thread: int

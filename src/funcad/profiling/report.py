@@ -120,7 +120,7 @@ class Table(Sequence[Row]):
         -------
         str
         """
-        cells = [[c.strip() for c in _HEAD], *map(_cells, self._shown(rows))]
+        cells = [[c.strip() for c in _HEAD], *map(_cells, self.shown(rows))]
         numbers = len(_HEAD) - 2
         widths = [max(len(row[i]) for row in cells) for i in range(len(_HEAD))]
         lines = [
@@ -147,7 +147,7 @@ class Table(Sequence[Row]):
                 + "</tr>"
             )
 
-        shown = self._shown(SHOWN)
+        shown = self.shown(SHOWN)
         return (
             f"<table><caption>{html.escape(self.title)}</caption><thead>"
             + line("th", _HEAD, 0.0)
@@ -156,7 +156,8 @@ class Table(Sequence[Row]):
             + "</tbody></table>"
         )
 
-    def _shown(self, count: int) -> list[Row]:
+    def shown(self, count: int) -> list[Row]:
+        """The first rows, and one for all of the others."""
         if len(self.rows) <= count + 1:
             return list(self.rows)
         rest = self.rows[count:]
@@ -186,17 +187,17 @@ def _cells(row: Row) -> list[str]:
         rate_text(row.bytes_per_second),
         "" if row.peak_bytes is None else bytes_text(row.peak_bytes),
         _shortened(f"{row.name} {row.operands}".strip(), 60),
-        _short_line(row.line),
+        short_line(row.line),
     ]
 
 
-def _short_line(line: Line) -> str:
-    """The line without the folders of its file."""
+def short_line(line: Line, length: int = 60) -> str:
+    """The line of the user's code, without the folders of its file."""
     if line is None:
         return ""
     folder, _ = os.path.split(line[0])
     text = format_line(line)
-    return _shortened(text[len(folder) + 1 :] if folder else text, 60)
+    return _shortened(text[len(folder) + 1 :] if folder else text, length)
 
 
 def _shortened(text: str, length: int) -> str:
@@ -227,24 +228,28 @@ class Profile:
     ) -> None:
         self.name = name
         self.result = result
-        self._resolve = resolve
+        self._resolve: Callable[[], Any] | None = resolve
         self._seconds = seconds
         self._array_type = array_type
 
-    @functools.cached_property
     def _resolved(self) -> tuple[list[Operation], list[Span], float]:
         # not before it is asked for: what follows the call may be timed, too
-        return self._resolve()
+        resolve = self._resolve
+        if resolve is not None:
+            # two threads may both get here, and find the same
+            self._found = resolve()
+            self._resolve = None
+        return self._found
 
     @property
     def operations(self) -> list[Operation]:
         """Every operation, in the order in which they ended."""
-        return self._resolved[0]
+        return self._resolved()[0]
 
     @property
     def spans(self) -> list[Span]:
         """Jitted and checkpointed calls, whose operations are among the others."""
-        return self._resolved[1]
+        return self._resolved()[1]
 
     @functools.cached_property
     def _busy(self) -> float:
@@ -253,7 +258,7 @@ class Profile:
     @property
     def overhead(self) -> float:
         """Seconds that it took to record the operations, measured."""
-        return self._resolved[2]
+        return self._resolved()[2]
 
     @property
     def seconds(self) -> float:
@@ -291,7 +296,9 @@ class Profile:
 
     def by_primitive(self) -> Table:
         """Operations of the same primitive, added up; sorted by time."""
-        return self._table("primitives", lambda o: o.name, lambda name: (name, "", None))
+        return self._table(
+            "primitives", lambda o: o.name, lambda name: (name, "", None)
+        )
 
     def by_line(self) -> Table:
         """Operations at the same line of the user's code, added up; sorted by time.
@@ -311,9 +318,7 @@ class Profile:
             groups.setdefault(key(operation), []).append(operation)
         rows = [self._row(group, *describe(k)) for k, group in groups.items()]
         share = self.outside / self.seconds if self.seconds else 0.0
-        rows.append(
-            Row(OUTSIDE, "", None, 0, self.outside, share, None, None, None)
-        )
+        rows.append(Row(OUTSIDE, "", None, 0, self.outside, share, None, None, None))
         rows.sort(key=lambda row: -row.seconds)
         return Table(f"{self.name}, by {what}", rows)
 
@@ -360,7 +365,7 @@ class Profile:
                 "(jit) save it."
             )
         group = groups[worst.name, worst.line]
-        where = f" at {_short_line(worst.line)}" if worst.line else ""
+        where = f" at {short_line(worst.line)}" if worst.line else ""
         return (
             f"The largest part of the time, {worst.share:.0%}, is spent in "
             f"{worst.name}{where}. {self._limit(worst, group)}"
@@ -378,24 +383,27 @@ class Profile:
             dtype = np.dtype(float)
         peak = peaks(self._array_type, dtype)
         flops, moved = row.flops_per_second or 0.0, row.bytes_per_second or 0.0
-        rates = [f"{number_text(flops / 1e9)} GFLOP/s"] if flops else []
-        rates += [f"{number_text(moved / 1e9)} GB/s"] if moved else []
         arithmetic, memory = flops / peak.flops, moved / peak.bytes
-        if max(arithmetic, memory) < 0.3:
-            return (
-                f"It reaches {' and '.join(rates) or 'no rate that is known'}, where "
-                f"a large product reaches {number_text(peak.flops / 1e9)} GFLOP/s and "
-                f"a large copy {number_text(peak.bytes / 1e9)} GB/s: neither is its "
-                "limit, but what an entry of this operation costs."
+        computes = (
+            f"It reaches {number_text(flops / 1e9)} GFLOP/s, {arithmetic:.0%} of the "
+            f"{number_text(peak.flops / 1e9)} of a large matrix product"
+        )
+        moves = (
+            f"t moves {number_text(moved / 1e9)} GB/s, {memory:.0%} of the "
+            f"{number_text(peak.bytes / 1e9)} of a large copy"
+        )
+        if max(arithmetic, memory) < NEAR:
+            reached = f"{computes}, and i{moves}" if flops else f"I{moves}"
+            return f"{reached}: " + (
+                "neither arithmetic nor memory is its limit."
+                if flops
+                else "memory is not its limit."
             )
         if arithmetic >= memory:
-            return (
-                f"It reaches {rates[0]}, {arithmetic:.0%} of a large product's rate: "
-                "arithmetic is its limit."
-            )
+            return f"{computes}: arithmetic is its limit."
         return (
-            f"It moves {rates[-1]}, {memory:.0%} of a large copy's rate: memory is its "
-            "limit, and smaller dtypes or fewer passes over the arrays save time."
+            f"I{moves}: memory is its limit, and smaller dtypes or fewer passes over "
+            "the arrays save time."
         )
 
     def __str__(self) -> str:
@@ -427,7 +435,7 @@ class Profile:
                 self.bottleneck,
                 self._recorded(),
                 "",
-                self._tables(by)().pretty(rows),
+                self.table(by).pretty(rows),
             ]
         )
 
@@ -438,13 +446,24 @@ class Profile:
             + "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences)
             + "".join(
                 f"<details{' open' * (by == 'equation')}><summary>by {by}</summary>"
-                f"{self._tables(by)()._repr_html_()}</details>"
+                f"{self.table(by)._repr_html_()}</details>"
                 for by in ("equation", "line", "primitive")
             )
             + "</div>"
         )
 
-    def _tables(self, by: str) -> Callable[[], Table]:
+    def table(self, by: str) -> Table:
+        """One of the three tables.
+
+        Parameters
+        ----------
+        by : {"equation", "primitive", "line"}
+            What a row is.
+
+        Returns
+        -------
+        Table
+        """
         tables = {
             "equation": self.by_equation,
             "primitive": self.by_primitive,
@@ -454,7 +473,7 @@ class Profile:
             raise ArgumentError(
                 f'a profile is shown by "equation", "primitive" or "line", not {by!r}.'
             )
-        return tables[by]
+        return tables[by]()
 
     def _headline(self) -> str:
         return (
@@ -500,7 +519,10 @@ class Profile:
 
 
 SMALL = 5e-6
-"""Seconds under which a call is mostly NumPy's own call."""
+"""Seconds under which a call is mostly what NumPy takes for any call."""
+
+NEAR = 0.3
+"""Part of a peak from which on it is said to be the limit."""
 
 
 def _name(operation: Operation) -> str:

@@ -69,9 +69,7 @@ class LinearTrace(Trace):
         super().__init__()
         self.equations: list[Equation] = []
         self.primals = primals
-        self.keeps_lines = any(
-            [x.keeps_lines for x in primals if isinstance(x, Tracer)]
-        )
+        self.keeps_lines = any(x.keeps_lines for x in primals if isinstance(x, Tracer))
 
     @property
     def array_type(self) -> type:
