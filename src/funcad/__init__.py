@@ -43,6 +43,7 @@ __all__ = [
     "devices",
     "errors",
     "eval_shape",
+    "export",
     "float0",
     "grad",
     "hessian",
@@ -100,6 +101,7 @@ _ON_DEMAND = ("nn", "optim", "random", "scipy", "testing", "viz")
 _NAMES_ON_DEMAND = {
     "Jitted": "transforms.jit",
     "RecompilationWarning": "transforms.jit",
+    "export": "transforms.export",
     "jit": "transforms.jit",
     "profile": "profiling",
 }

@@ -179,6 +179,9 @@ class Primitive:
     view : str, optional
         When the result is a view of the first operand: "always", where that is
         "contiguous", or where it has the "same dtype"; otherwise it may be one.
+    definition : str, optional
+        Source of a function of this name over ``np`` alone, with the implementation's
+        parameters: what an exported module defines where there is no ``code``.
     multiple : bool
         Whether the results come as a tuple.
     """
@@ -188,6 +191,7 @@ class Primitive:
         "batch",
         "body",
         "code",
+        "definition",
         "dual",
         "family",
         "flops",
@@ -214,6 +218,7 @@ class Primitive:
         simplify: Callable[..., Any] | None = None,
         flops: Callable[..., Any] | None = None,
         body: Callable[..., Any] | None = None,
+        definition: str | None = None,
         view: str = "",
         multiple: bool = False,
         family: str = "",
@@ -229,6 +234,7 @@ class Primitive:
         self.simplify = simplify
         self.flops = flops
         self.body = body
+        self.definition = definition
         self.view = view
         self.multiple = multiple
         self.family = family
