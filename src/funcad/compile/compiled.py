@@ -81,6 +81,7 @@ class Compiled:
         "_plan",
         "_source",
         "_spare",
+        "_stamped",
         "filename",
         "function",
         "optimized",
@@ -101,6 +102,7 @@ class Compiled:
         self._plan: Plan = plan(program, threshold if on_host else None)
         self._source: Source = write(program, self._plan)
         self._spare: list[tuple[Array, ...]] = []
+        self._stamped: tuple[Callable[..., Any], list[Equation]] | None = None
         self.filename = os.path.join(_FOLDER, f"<program {next(_numbers)}>")
         self.function = self._define(self.source)
         self._show_in_tracebacks()
@@ -161,6 +163,8 @@ class Compiled:
         equations : list of Equation
             The equations, in that order.
         """
+        if self._stamped is not None:
+            return self._stamped
         head, *body = self.source.rstrip("\n").split("\n")
         computed = self._source.equations[1:]
         text = [head.replace("(", "(stamp, ", 1)]
@@ -170,7 +174,8 @@ class Compiled:
             if equation is not None and not line.startswith("    del "):
                 text[-1:] = ["    stamp()", line, "    stamp()"]
                 equations.append(equation)
-        return self._define("\n".join(text)), equations
+        self._stamped = self._define("\n".join(text)), equations
+        return self._stamped
 
     def explain(self, error: Exception) -> NoReturn:
         """Raise what the function raised as the eager operation would have.

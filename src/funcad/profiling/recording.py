@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from funcad.backends import backend_of_type
-from funcad.compile.compiled import Compiled, compiled
+from funcad.compile.compiled import compiled
 from funcad.core import tree
 from funcad.core.errors import RUN_AT, ArgumentError, is_user_file
 from funcad.core.program import Equation, Program
@@ -281,13 +281,12 @@ class ProfileTrace(Trace):
     order in which things happened: what was alive when is read off it.
     """
 
-    __slots__ = ("is_end", "log", "nested", "stamped", "wait")
+    __slots__ = ("is_end", "log", "nested", "wait")
 
     def __init__(self, leaves: Sequence[Any]) -> None:
         super().__init__()
         self.log: list[Any] = []
         self.is_end = _Ends()
-        self.stamped: dict[Compiled, Any] = {}
         # whether there may be tracers of an outer transform inside of this one's
         self.nested = any(isinstance(x, Tracer) for x in leaves)
         backend = backend_of_type(array_type_of(leaves))
@@ -388,10 +387,7 @@ class ProfileTrace(Trace):
     ) -> tuple[Any, ...]:
         """Run a program as it is compiled, with a look at the clock at every line."""
         run = compiled(program, array_type_of(values))
-        stamped = self.stamped.get(run)
-        if stamped is None:
-            stamped = self.stamped.setdefault(run, run.stamped())
-        function, equations = stamped
+        function, equations = run.stamped()
         stamps: list[int] = []
         append, wait = stamps.append, self.wait
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 
 def number_text(x: float) -> str:
-    """Three significant digits, without an exponent."""
+    """Three significant digits, or that it is smaller than a hundredth."""
     if x == 0:
         return "0"
     if abs(x) >= 100:
         return f"{x:.0f}"
     if abs(x) >= 10:
         return f"{x:.1f}"
-    return f"{x:.2f}" if abs(x) >= 0.01 else f"{x:.1e}"
+    return f"{x:.2f}" if abs(x) >= 0.01 else "<0.01"
 
 
 def scaled(x: float, units: tuple[tuple[float, str], ...]) -> str:
@@ -27,7 +27,9 @@ def seconds_text(x: float) -> str:
 
 def bytes_text(x: float) -> str:
     """An amount of memory; a kB is 1,000 bytes."""
-    return scaled(x, ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")))
+    if abs(x) < 1000:
+        return f"{x:.0f} B"
+    return scaled(x, ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")))
 
 
 def rate_text(x: float | None) -> str:
