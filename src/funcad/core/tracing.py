@@ -170,8 +170,11 @@ class Primitive:
         programs call the implementation.
     simplify : callable, optional
         ``simplify(inputs, params, definition)``: an input or a value that is equal to
-        the result, or ``(primitive, inputs, params)`` of a simpler equation, or
-        ``None``; ``definition(var)`` is the equation that computed an input, if any.
+        the result (a list of them, where it is ``multiple``), or ``(primitive, inputs,
+        params)`` of a simpler equation, whose inputs may be such tuples, or ``None``;
+        ``definition(x)`` is the equation that computed an input, if any.  A value whose
+        shape or dtype is not the result's is not put in its place, so a rule need not
+        compare them.
     flops : callable, optional
         ``flops(inputs, outputs, params)``, floating-point operations from avals.
     body : callable, optional
@@ -184,6 +187,10 @@ class Primitive:
         parameters: what an exported module defines where there is no ``code``.
     multiple : bool
         Whether the results come as a tuple.
+    opaque : bool
+        Whether compiling leaves its equations as they are, so that two equal ones stay
+        two and one of constants is not computed beforehand: a barrier, or a call of
+        the user's own code.
     """
 
     __slots__ = (
@@ -199,6 +206,7 @@ class Primitive:
         "jvp",
         "multiple",
         "name",
+        "opaque",
         "simplify",
         "transpose",
         "view",
@@ -221,6 +229,7 @@ class Primitive:
         definition: str | None = None,
         view: str = "",
         multiple: bool = False,
+        opaque: bool = False,
         family: str = "",
     ) -> None:
         self.name = name
@@ -237,6 +246,7 @@ class Primitive:
         self.definition = definition
         self.view = view
         self.multiple = multiple
+        self.opaque = opaque
         self.family = family
         registry[name] = self
 
