@@ -293,6 +293,7 @@ def test_jitted_function_is_seen_from_inside():
     (span,) = report.spans
     assert span.name == "jit_call loss"
     assert sum(o.seconds for o in report.operations) <= span.seconds
+    assert 0 < report.overhead < report.seconds
 
 
 def total_of_jitted_losses(w, x):

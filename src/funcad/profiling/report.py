@@ -186,12 +186,12 @@ def _cells(row: Row) -> list[str]:
         rate_text(row.flops_per_second),
         rate_text(row.bytes_per_second),
         "" if row.peak_bytes is None else bytes_text(row.peak_bytes),
-        _shortened(f"{row.name} {row.operands}".strip(), 60),
+        _shortened(f"{row.name} {row.operands}".strip(), 48),
         short_line(row.line),
     ]
 
 
-def short_line(line: Line, length: int = 60) -> str:
+def short_line(line: Line, length: int = 48) -> str:
     """The line of the user's code, without the folders of its file."""
     if line is None:
         return ""
