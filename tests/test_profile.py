@@ -605,15 +605,19 @@ def test_recording_hardly_slows_large_operations():
         return x
 
     x = np.ones((300, 300))
-    ratios = []
-    for _ in range(9):
-        start = time.perf_counter()
+    profiled = funcad.profile(f)
+    plain, recorded, overhead = [], [], []
+    # processor time, and the least of several turns: the machine does other things too
+    for _ in range(12):
+        start = time.process_time()
         f(x)
-        middle = time.perf_counter()
-        report = funcad.profile(f)(x)
-        ratios.append((time.perf_counter() - middle) / (middle - start))
-    assert sorted(ratios)[4] < 1.2
-    assert 0 < report.overhead < 0.1 * report.seconds
+        middle = time.process_time()
+        report = profiled(x)
+        recorded.append(time.process_time() - middle)
+        plain.append(middle - start)
+        overhead.append(report.overhead / report.seconds)
+    assert min(recorded) < 1.2 * min(plain)
+    assert 0 < min(overhead) < 0.05
 
 
 def test_seconds_of_operations_are_those_of_the_operations(monkeypatch):
