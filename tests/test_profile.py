@@ -13,12 +13,14 @@ import pytest
 
 import funcad
 from funcad.backends import backend_of, register_backend
+from funcad.compile.compiled import compiled
 from funcad.core.errors import (
     ArgumentError,
     EscapedTracerError,
     LeafTypeError,
     MutationError,
 )
+from funcad.core.tracing import Primitive, bind, registry
 from funcad.profiling.report import OUTSIDE
 from properties import assert_close, for_all, generators
 from test_random_programs import gradient_of, numbers, programs
@@ -217,7 +219,7 @@ def test_bytes_are_those_of_operands_and_results_but_for_views():
 
 
 def test_flops_per_second_are_those_of_the_rules(monkeypatch):
-    matmul = funcad.core.tracing.registry["matmul"]
+    matmul = registry["matmul"]
     monkeypatch.setattr(matmul, "flops", lambda inputs, outputs, params: 100)
     (row,) = [
         row
@@ -228,7 +230,7 @@ def test_flops_per_second_are_those_of_the_rules(monkeypatch):
 
 
 def test_primitives_without_a_rule_have_no_flops(monkeypatch):
-    monkeypatch.setattr(funcad.core.tracing.registry["sin"], "flops", None)
+    monkeypatch.setattr(registry["sin"], "flops", None)
     (row,) = [r for r in funcad.profile(np.sin)(X).by_primitive() if r.name == "sin"]
     assert row.flops_per_second is None and row.bytes_per_second > 0
 
@@ -315,6 +317,65 @@ def test_backward_pass_of_jitted_functions_stands_at_the_function_s_lines(f):
     assert {o.line for o in report.operations if o.name == "matmul"} == {
         (__file__, first)
     }
+
+
+@pytest.fixture
+def repeated():
+    """A primitive that runs a program several times, as loops do."""
+
+    def impl(x, *, body, times, compile):
+        for _ in range(times):
+            (x,) = compiled(body)(x) if compile else body.evaluate([x])
+        return (x,)
+
+    name = "repeated_in_test"
+    yield Primitive(
+        name,
+        impl,
+        lambda x, **params: [(x.shape, x.dtype)],
+        dual=lambda primals, tangents, params: (impl(*primals, **params), None),
+        multiple=True,
+    )
+    del registry[name]
+
+
+@pytest.mark.parametrize("compile", [False, True])
+def test_programs_that_a_primitive_runs_are_seen_from_inside(repeated, compile):
+    def body(x):
+        y = np.sin(x)
+        return y + 1
+
+    program = funcad.make_program(body)(X)
+
+    def f(x):
+        (y,) = bind(repeated, (x,), {"body": program, "times": 3, "compile": compile})
+        return y * 2
+
+    report = funcad.profile(f)(X)
+    assert_close(report.result, f(X), 1e-15, 0)
+    first = first_line(body)
+    assert [(o.name, o.line[1]) for o in report.operations] == [
+        *3 * [("sin", first + 1), ("add", first + 2)],
+        ("multiply", first_line(f) + 2),
+    ]
+    (span,) = report.spans
+    assert span.name == "repeated_in_test"
+    assert report.operations[-1].live == 2 * X.nbytes
+    # what is made of the program is kept with it
+    assert (compiled, np.ndarray) in program.derived or not compile
+
+
+def test_a_primitive_that_holds_programs_is_one_operation_of_outer_tracers(repeated):
+    program = funcad.make_program(np.sin)(X)
+    params = {"body": program, "times": 1, "compile": True}
+    reports = []
+
+    def f(x):
+        reports.append(funcad.profile(lambda y: bind(repeated, (y,), params)[0])(x))
+        return np.sum(reports[0].result)
+
+    funcad.jvp(f, (X,), (X,))
+    assert [o.name for o in reports[0].operations] == ["repeated_in_test"]
 
 
 def test_memory_of_a_compiled_program_is_that_of_its_plan():
@@ -621,7 +682,7 @@ def test_recording_hardly_slows_large_operations():
 
 
 def test_seconds_of_operations_are_those_of_the_operations(monkeypatch):
-    sin = funcad.core.tracing.registry["sin"]
+    sin = registry["sin"]
     plain = sin.impl
     monkeypatch.setattr(sin, "impl", lambda x: (time.sleep(0.02), plain(x))[1])
     report = funcad.profile(lambda x: np.sin(x) + np.cos(x))(X)

@@ -78,10 +78,11 @@ def profile(
     -----
     Operations are seen if they depend on an argument of ``f``, by way of any number of
     transforms: those of the backward pass of a gradient too, each at the user's line
-    whose derivative it is part of.  A jitted or checkpointed function is seen from
-    inside, equation by equation, so it runs here without the compiler's fusion and
-    reuse of memory.  Everything else is counted together as time outside of operations:
-    Python's own, and what is done with arrays that depend on no argument.
+    whose derivative it is part of.  A jitted function, a loop of ``funcad.lax`` and a
+    checkpoint are seen from inside, equation by equation, in the form in which they
+    run: a compiled program as it was compiled, in which a loop is one equation.
+    Everything else is counted together as time outside of operations: Python's own,
+    and what is done with arrays that depend on no argument.
 
     Where arrays are on a GPU, each operation is waited for, so that none is counted
     for another; operations that would overlap do not, then.
@@ -251,11 +252,8 @@ class Event(NamedTuple):
 
 
 class Body(NamedTuple):
-    """What is written down of the call of a compiled program."""
+    """What is written down of one run of a compiled program."""
 
-    name: str
-    start: int
-    stop: int
     thread: int
     equations: list[Equation]
     stamps: list[int]
@@ -263,6 +261,7 @@ class Body(NamedTuple):
     working: int
     """Bytes that the program takes while it runs, results included."""
     held: Sequence[Any]
+    """Of the memory that its results lie in, as in `Event`."""
 
 
 class _Ends(dict[str, bool]):
@@ -276,9 +275,10 @@ class _Ends(dict[str, bool]):
 class ProfileTrace(Trace):
     """Runs every operation at once, and writes down when, on what and where from.
 
-    The log holds the fields of an `Event` for each operation, a `Body` for each call of
-    a compiled program, and, where an array has died, the weak reference to it, in the
-    order in which things happened: what was alive when is read off it.
+    The log holds the fields of an `Event` for each operation, a `Body` for each run of
+    a compiled program, a `Span` for what such runs are part of, and, where an array has
+    died, the weak reference to it, in the order in which things happened: what was
+    alive when is read off it.
     """
 
     __slots__ = ("is_end", "log", "nested", "wait")
@@ -296,8 +296,10 @@ class ProfileTrace(Trace):
         self, primitive: Primitive, args: Sequence[Array], params: Params
     ) -> Any:
         entered = _now()
-        if primitive.body is not None:
-            return self._enter(primitive, args, params)
+        if primitive.dual is not None and not self.nested:
+            entry = self._enter(primitive, args, params)
+            if entry is not None:
+                return entry
         values = []
         inputs = []
         for arg in args:
@@ -368,23 +370,44 @@ class ProfileTrace(Trace):
     def _enter(
         self, primitive: Primitive, args: Sequence[Array], params: Params
     ) -> Any:
-        """Run a primitive that is the call of a program or a function."""
-        program = primitive.body(params)  # type: ignore[misc]
+        """Run a primitive that holds programs or a function, with a look inside.
+
+        ``None`` where there is nothing to be seen.
+        """
         values = [self.unpack(a) for a in args]
+        if any(isinstance(v, Tracer) for v in values):
+            return None
+        watched = {k: self._watched(v) for k, v in params.items()}
         name = f"{primitive.name} {params.get('name', '')}".strip()
         start = _now()
-        if isinstance(program, Program) and not any(
-            isinstance(v, Tracer) for v in values
-        ):
-            outs = self._run_compiled(program, values, name)
-        else:
+        if any(watched[k] is not v for k, v in params.items()):
+            try:
+                outs = primitive.impl(*values, **watched)
+            except Exception as error:
+                outs = recover(error, primitive, values, watched)
+            results = outs if primitive.multiple else (outs,)
+            self.log.append([m for x in results for m in _memory(x, self.log.append)])
+            traced: Any = tuple([Profiled(self, x, _aval(x)) for x in results])
+        elif primitive.body is not None:
+            # the user's function
             outs = primitive.impl(*args, **params)
-            self.log.append(Span(name, start, _now() - start, _thread()))
-        return outs if primitive.multiple else outs[0]
+            traced = outs if primitive.multiple else (outs,)
+        else:
+            return None
+        self.log.append(Span(name, start, _now() - start, _thread()))
+        return traced if primitive.multiple else traced[0]
 
-    def _run_compiled(
-        self, program: Program, values: Sequence[Array], name: str
-    ) -> tuple[Any, ...]:
+    def _watched(self, value: Any) -> Any:
+        """A parameter with the programs in it replaced by watched ones."""
+        if isinstance(value, Program):
+            return Watched(value, self)
+        if type(value) is tuple and any(isinstance(v, Program) for v in value):
+            return tuple([self._watched(v) for v in value])
+        return value
+
+    def run_compiled(
+        self, program: Program, values: Sequence[Array]
+    ) -> tuple[Array, ...]:
         """Run a program as it is compiled, with a look at the clock at every line."""
         run = compiled(program, array_type_of(values))
         function, equations = run.stamped()
@@ -396,21 +419,16 @@ class ProfileTrace(Trace):
                 wait()
             append(_now())
 
-        start = _now()
         try:
             outs = function(stamp, *values)
         except Exception:
             outs = run(*values)  # raises an error that is explained
         _wait_for(outs)
-        stop = _now()
-        died = self.log.append
-        held = [m for x in outs for m in _memory(x, died)]
         memory = run.memory()
         working = memory.workspace + memory.temporaries
-        self.log.append(
-            Body(name, start, stop, _thread(), equations, stamps, working, held)
-        )
-        return tuple([Profiled(self, x, _aval(x)) for x in outs])
+        held = [m for x in outs for m in _memory(x, self.log.append)]
+        self.log.append(Body(_thread(), equations, stamps, working, held))
+        return outs
 
     def unpack(self, x: Any) -> Any:
         """The value that a result of the function stands for."""
@@ -433,6 +451,45 @@ def _memory(x: Any, died: Callable[[Any], None]) -> tuple[Any, ...]:
         return weakref.ref(x, died), id(x), x.nbytes
     except TypeError:  # of a class without weak references
         return ()
+
+
+class Watched(Program):
+    """A program in a primitive's parameters, every run of which is recorded."""
+
+    __slots__ = ("_program", "_trace")
+
+    def __init__(self, program: Program, trace: ProfileTrace) -> None:
+        super().__init__(program.inputs, program.equations, program.outputs)
+        self._program = program
+        self._trace = trace
+        self.derived = _Derived(
+            program.derived, lambda *values: trace.run_compiled(program, values)
+        )
+
+    def evaluate(self, args: Sequence[Array]) -> list[Array | None]:
+        trace = self._trace
+        watched = [Profiled(trace, x, _aval(x)) for x in args]
+        return [trace.unpack(x) for x in self._program.evaluate(watched)]
+
+
+class _Derived(dict[Any, Any]):
+    """What has been made of a program, but that it is compiled to what is recorded."""
+
+    def __init__(self, derived: dict[Any, Any], run: Callable[..., Any]) -> None:
+        super().__init__()
+        self._derived = derived
+        self._run = run
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        if type(key) is tuple and key[0] is compiled:
+            return self._run
+        return self._derived.get(key, default)
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        return self._derived.setdefault(key, default)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._derived[key] = value
 
 
 def _wait_for(out: Any) -> None:
@@ -465,15 +522,9 @@ def _resolved(
                     start=(entry.start - run.start) * 1e-9, seconds=entry.seconds * 1e-9
                 )
             )
+        elif type(entry) is list:
+            memory.hold(entry)
         elif type(entry) is Body:
-            spans.append(
-                Span(
-                    entry.name,
-                    (entry.start - run.start) * 1e-9,
-                    (entry.stop - entry.start) * 1e-9,
-                    entry.thread,
-                )
-            )
             live = memory.live + entry.working
             times = iter(entry.stamps)
             for e, start, stop in zip(entry.equations, times, times):

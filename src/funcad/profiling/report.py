@@ -51,7 +51,7 @@ class Operation(NamedTuple):
 
 
 class Span(NamedTuple):
-    """The run of a body, whose operations are within it: that of a jitted function."""
+    """The call of a jitted function, a loop, ...: its operations ran within it."""
 
     name: str
     start: float
@@ -248,7 +248,7 @@ class Profile:
 
     @property
     def spans(self) -> list[Span]:
-        """Jitted and checkpointed calls, whose operations are among the others."""
+        """Calls of jitted functions, loops, ...; what ran in them is an operation."""
         return self._resolved()[1]
 
     @functools.cached_property
