@@ -166,8 +166,8 @@ class Primitive:
         ``code(operands, params, out)``, the Python expression over ``np`` that
         compiled programs compute the result by; ``operands`` are :class:`Operand`, an
         expression and its aval each.  Given the name of an array ``out``, it writes
-        the result there, or is ``None`` if it cannot.  Without a rule, compiled
-        programs call the implementation.
+        the result (the first of several) there, or is ``None`` if it cannot.  Without
+        a rule, compiled programs call the implementation.
     simplify : callable, optional
         ``simplify(inputs, params, definition)``: an input or a value that is equal to
         the result (a list of them, where it is ``multiple``), or ``(primitive, inputs,
@@ -179,6 +179,10 @@ class Primitive:
         ``flops(inputs, outputs, params)``, floating-point operations from avals.
     body : callable, optional
         ``body(params)``, the program that this primitive is nothing but a call of.
+    blocks : callable, optional
+        ``blocks(shapes, params, lead)``, the parameters with which it works on blocks
+        of operands whose first ``lead`` axes have been made one, if rows of that axis
+        depend on the operands' same rows alone; else ``None``.
     view : str, optional
         When the result is a view of the first operand: "always", where that is
         "contiguous", or where it has the "same dtype"; otherwise it may be one.
@@ -196,6 +200,7 @@ class Primitive:
     __slots__ = (
         "abstract",
         "batch",
+        "blocks",
         "body",
         "code",
         "definition",
@@ -226,6 +231,7 @@ class Primitive:
         simplify: Callable[..., Any] | None = None,
         flops: Callable[..., Any] | None = None,
         body: Callable[..., Any] | None = None,
+        blocks: Callable[..., Any] | None = None,
         definition: str | None = None,
         view: str = "",
         multiple: bool = False,
@@ -243,6 +249,7 @@ class Primitive:
         self.simplify = simplify
         self.flops = flops
         self.body = body
+        self.blocks = blocks
         self.definition = definition
         self.view = view
         self.multiple = multiple

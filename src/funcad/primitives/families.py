@@ -29,6 +29,7 @@ def linear(
     transpose: Rule,
     batch: Rule,
     code: Rule | None = None,
+    blocks: Rule | None = None,
     view: str = "",
     multiple: bool = False,
 ) -> Primitive:
@@ -54,6 +55,7 @@ def linear(
         transpose=whole_transpose,
         batch=batch,
         code=code,
+        blocks=blocks,
         view=view,
         multiple=multiple,
         family="linear",

@@ -27,7 +27,16 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import backend_of, namespace
-from funcad.core.tracing import Array, Params, Primitive, bind, dtype_of, shape_of
+from funcad.core.tracing import (
+    Array,
+    Operand,
+    Params,
+    Primitive,
+    bind,
+    dtype_of,
+    shape_of,
+)
+from funcad.primitives.code import Code, call
 from funcad.primitives.elementwise import broadcast_shapes, elementwise, weighted_sum
 from funcad.primitives.families import one_at_a_time, sum_of_jvps
 from funcad.primitives.reduction import reduction
@@ -37,6 +46,7 @@ from funcad.primitives.shape import (
     broadcast_to,
     reduce_sum,
     reduced_shape,
+    reduction_blocks,
     sum_to,
 )
 
@@ -55,22 +65,23 @@ def in_blocks(kernel: Kernel) -> Callable[..., Array]:
     all passes but one find what they need in the cache.
     """
 
-    def impl(*operands: Array) -> Array:
+    def impl(*operands: Array, out: Array = None) -> Array:
         operands = tuple([_inexact(x) for x in operands])
         xp = namespace(*operands)
         first = operands[0]
         if any(x.shape != first.shape for x in operands):
             operands = tuple(xp.broadcast_arrays(*operands))
             first = operands[0]
-        out = xp.empty(first.shape, first.dtype)
+        given = out is not None
+        out = out if given else xp.empty(first.shape, first.dtype)
         step = max(_BLOCK // first.dtype.itemsize, 1)
         if (
             xp is not np
             or first.size <= step
-            or not all(x.flags.c_contiguous for x in operands)
+            or not all(x.flags.c_contiguous for x in (*operands, out))
         ):
             kernel(*operands, out, xp.empty(first.shape, first.dtype))
-            return out[()]
+            return out if given else out[()]
         flat = [x.reshape(-1) for x in (*operands, out)]
         spare = np.empty(step, first.dtype)
         for start in range(0, first.size, step):
@@ -119,6 +130,7 @@ def activation(
     tangent = elementwise(
         f"{name}_tangent",
         in_blocks(tangent_kernel),
+        code=call(f"{name}_tangent"),
         jvp=sum_of_jvps(
             lambda dt, ans, t, x: tangent(dt, x),
             lambda dx, ans, t, x: dx * (t * curvature(x)),
@@ -126,7 +138,10 @@ def activation(
         transpose=_self_adjoint(lambda: tangent),
     )
     primitive = elementwise(
-        name, in_blocks(value), jvp=sum_of_jvps(lambda t, ans, x: tangent(t, x))
+        name,
+        in_blocks(value),
+        jvp=sum_of_jvps(lambda t, ans, x: tangent(t, x)),
+        code=call(name),
     )
     primitive.definition, tangent.definition = definitions
     return primitive, tangent
@@ -146,7 +161,14 @@ def _self_adjoint(primitive: Callable[[], Primitive]) -> Callable[..., Any]:
 
 
 # the slope at zero is zero, as jax.nn and torch have it
-relu = elementwise("relu", lambda x: np.maximum(x, 0), lambda ans, x: ans > 0)
+relu = elementwise(
+    "relu",
+    lambda x: np.maximum(x, 0),
+    lambda ans, x: ans > 0,
+    code=lambda operands, params, out: (
+        f"np.maximum({operands[0].text}, 0{'' if out is None else f', out={out}'})"
+    ),
+)
 
 
 def _logistic(x: Array, out: Array, spare: Array) -> None:
@@ -157,7 +179,12 @@ def _logistic(x: Array, out: Array, spare: Array) -> None:
     np.divide(1, out, out=out)
 
 
-logistic = elementwise("logistic", in_blocks(_logistic), lambda ans, x: ans * (1 - ans))
+logistic = elementwise(
+    "logistic",
+    in_blocks(_logistic),
+    lambda ans, x: ans * (1 - ans),
+    code=call("logistic"),
+)
 logistic.definition = """
 def logistic(x):
     with np.errstate(over="ignore"):
@@ -347,7 +374,22 @@ def _multiply_add_jvp(ans: Array, primals: Any, tangents: Any, params: Params) -
     return weighted_sum(*terms, shape=shape_of(ans), dtype=dtype_of(ans))
 
 
-multiply_add = elementwise("multiply_add", _multiply_add, jvp=_multiply_add_jvp)
+def _multiply_add_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    if out is None:
+        return call("multiply_add")(operands, params, None)
+    x, y, z = operands
+    shape = broadcast_shapes([x.shape, y.shape])
+    alike = broadcast_shapes([shape, z.shape]) == shape
+    if not alike or len({v.dtype for v in operands if not v.weak}) > 1:
+        return None
+    return f"np.add(np.multiply({x.text}, {y.text}, out={out}), {z.text}, out={out})"
+
+
+multiply_add = elementwise(
+    "multiply_add", _multiply_add, jvp=_multiply_add_jvp, code=_multiply_add_code
+)
 multiply_add.definition = """
 def multiply_add(x, y, z):
     return x * y + z
@@ -398,20 +440,22 @@ _LIMIT = 60.0
 _LEAST = math.exp(-_LIMIT)
 
 
-def _exponentials(x: Array, axis: Shape) -> tuple[Array, Array, Array | float]:
+def _exponentials(
+    x: Array, axis: Shape, out: Array = None
+) -> tuple[Array, Array, Array | float]:
     """``exp(x - shift)``, its sums and the shift, which is zero where that is safe.
 
     The sums and the shift keep the axes.  In a row of nothing but minus infinity, all
     entries are zero and so is the sum.
     """
     if namespace(x) is np and x.dtype.char in "fd" and x.size and x.max() < _LIMIT:
-        e = np.exp(x)
+        e = np.exp(x, out=out)
         total = _sum(e, axis)
         if total.min() > _LEAST:
             return e, total, 0.0
     shift = x.max(axis=axis, keepdims=True)
     shift = namespace(x).where(shift == -np.inf, 0, shift)
-    e = np.exp(x - shift)
+    e = np.exp(x - shift, out=out)
     return e, _sum(e, axis), shift
 
 
@@ -422,10 +466,12 @@ def _along(
     transpose: Callable[..., Any] | None = None,
     reduced: Sequence[bool] = (False,),
     multiple: bool = False,
+    writes: bool = True,
 ) -> Primitive:
     """A function along axes of operands of one rank, all of which it keeps.
 
-    ``reduced`` says of each result whether the axes are of size one in it.
+    ``reduced`` says of each result whether the axes are of size one in it, ``writes``
+    whether the implementation can be told where to write the first.
     """
 
     def abstract(*operands: Any, axis: Shape, **params: Any) -> Any:
@@ -453,17 +499,31 @@ def _along(
         jvp=jvp,
         transpose=transpose,
         batch=batch,
+        code=_along_code(name) if writes else None,
+        blocks=reduction_blocks,
         multiple=multiple,
         family="along axes",
     )
     return primitive
 
 
+def _along_code(name: str) -> Code:
+    def code(
+        operands: Sequence[Operand], params: Params, out: str | None
+    ) -> str | None:
+        dtypes = {x.dtype for x in operands}
+        if out is not None and (len(dtypes) > 1 or dtypes.pop().char == "e"):
+            return None
+        return call(name)(operands, params, out)
+
+    return code
+
+
 # --------------------------------------------------------------------------- softmax
 
 
-def _softmax(x: Array, axis: Shape) -> Array:
-    e, total, _ = _exponentials(x, axis)
+def _softmax(x: Array, axis: Shape, out: Array = None) -> Array:
+    e, total, _ = _exponentials(x, axis, out)
     total = namespace(x).where(total == 0, 1, total)
     e *= 1 / total
     return e
@@ -483,8 +543,8 @@ def softmax(x, axis):
 """
 
 
-def _softmax_tangent(t: Array, s: Array, axis: Shape) -> Array:
-    out = t - _dot(t, s, axis)
+def _softmax_tangent(t: Array, s: Array, axis: Shape, out: Array = None) -> Array:
+    out = np.subtract(t, _dot(t, s, axis), out=out)
     out *= s
     return out
 
@@ -555,12 +615,14 @@ def _normalising(name: str, centred: bool) -> tuple[Primitive, Primitive]:
     normalization*, arXiv:1910.07467.
     """
 
-    def impl(x: Array, axis: Shape, eps: float) -> tuple[Array, Array]:
+    def impl(
+        x: Array, axis: Shape, eps: float, out: Array = None
+    ) -> tuple[Array, Array]:
         if x.dtype.char == "e":  # its squares overflow from 256 on
             wide = impl(x.astype(np.float32), axis, eps)
             return tuple(v.astype(x.dtype) for v in wide)  # type: ignore[return-value]
         n = _count(x, axis)
-        y = x - _sum(x, axis) / n if centred else x
+        y = np.subtract(x, _sum(x, axis) / n, out=out) if centred else x
         r = _dot(y, y, axis)
         r /= n
         r += eps
@@ -568,11 +630,13 @@ def _normalising(name: str, centred: bool) -> tuple[Primitive, Primitive]:
         if centred:
             y *= r
             return y, r
-        return y * r, r
+        return np.multiply(y, r, out=out), r
 
-    def impl_tangent(t: Array, y: Array, r: Array, axis: Shape) -> Array:
+    def impl_tangent(
+        t: Array, y: Array, r: Array, axis: Shape, out: Array = None
+    ) -> Array:
         n = _count(t, axis)
-        out = y * (_dot(y, t, axis) / -n)
+        out = np.multiply(y, _dot(y, t, axis) / -n, out=out)
         out += t
         if centred:
             out -= _sum(t, axis) / n

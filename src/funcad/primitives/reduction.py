@@ -27,6 +27,7 @@ from funcad.primitives.shape import (
     pad,
     reduce_sum,
     reduced_shape,
+    reduction_blocks,
     reshape,
     split,
     spread,
@@ -71,6 +72,7 @@ def reduction(
         jvp=None if jvp is None else sum_of_jvps(jvp),
         batch=batch,
         code=code,
+        blocks=reduction_blocks,
         family="reduction",
     )
     return primitive
