@@ -319,6 +319,22 @@ def test_backward_pass_of_jitted_functions_stands_at_the_function_s_lines(f):
     }
 
 
+def test_equations_that_run_block_by_block_are_added_up():
+    def f(x):
+        return np.sum(np.sin(np.cos(x)) + np.tanh(x))
+
+    x = np.ones((2000, 1000))
+    jitted = funcad.jit(f)
+    assert "for start in range" in jitted.lower(x).source
+    report = funcad.profile(jitted)(x)
+    assert report.result == pytest.approx(f(x))
+    names = [o.name for o in report.operations]
+    assert sorted(names) == ["add", "cos", "reduce_sum", "sin", "tanh"]
+    times = [(o.start, o.start + o.seconds) for o in report.operations]
+    assert all(b > a - 1e-12 for (_, a), (b, _) in zip(times, times[1:]))
+    assert sum(o.seconds for o in report.operations) <= report.spans[0].seconds
+
+
 @pytest.fixture
 def repeated():
     """A primitive that runs a program several times, as loops do."""

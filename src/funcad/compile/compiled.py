@@ -170,21 +170,25 @@ class Compiled:
         Returns
         -------
         function : callable
-            Calls ``stamp()`` before each equation and after it.
+            Calls ``stamp(k)`` before equation number ``k`` and after it; in a loop
+            over blocks, for each block.
         equations : list of Equation
-            The equations, in that order.
+            What the numbers mean.
         """
         if self._stamped is not None:
             return self._stamped
         head, *body = self.source.rstrip("\n").split("\n")
         computed = self._source.equations[1:]
         text = [head.replace("(", "(stamp, ", 1)]
-        equations = []
+        equations: list[Equation] = []
         for line, equation in zip(body, computed, strict=True):
-            text.append(line)
-            if equation is not None and not line.startswith("    del "):
-                text[-1:] = ["    stamp()", line, "    stamp()"]
-                equations.append(equation)
+            if equation is None:
+                text.append(line)
+                continue
+            indent = line[: len(line) - len(line.lstrip())]
+            stamp = f"{indent}stamp({len(equations)})"
+            text += [stamp, line, stamp]
+            equations.append(equation)
         self._stamped = self._define("\n".join(text)), equations
         return self._stamped
 

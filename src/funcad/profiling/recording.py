@@ -256,8 +256,8 @@ class Body(NamedTuple):
 
     thread: int
     equations: list[Equation]
-    stamps: list[int]
-    """When each equation began and ended."""
+    stamps: list[tuple[int, int]]
+    """Numbers of equations, and when they began and ended, in turns."""
     working: int
     """Bytes that the program takes while it runs, results included."""
     held: Sequence[Any]
@@ -411,13 +411,13 @@ class ProfileTrace(Trace):
         """Run a program as it is compiled, with a look at the clock at every line."""
         run = compiled(program, array_type_of(values))
         function, equations = run.stamped()
-        stamps: list[int] = []
+        stamps: list[tuple[int, int]] = []
         append, wait = stamps.append, self.wait
 
-        def stamp() -> None:
+        def stamp(number: int) -> None:
             if wait is not None:
                 wait()
-            append(_now())
+            append((number, _now()))
 
         try:
             outs = function(stamp, *values)
@@ -525,9 +525,10 @@ def _resolved(
         elif type(entry) is list:
             memory.hold(entry)
         elif type(entry) is Body:
-            live = memory.live + entry.working
-            times = iter(entry.stamps)
-            for e, start, stop in zip(entry.equations, times, times):
+            timed, watching = _timed(entry.stamps)
+            recording += watching
+            for number, start, duration in timed:
+                e = entry.equations[number]
                 operations.append(
                     _operation(
                         e.primitive,
@@ -535,17 +536,14 @@ def _resolved(
                         [aval_of(v) for v in e.inputs],
                         [aval_of(v) for v in e.outputs],
                         start=(start - run.start) * 1e-9,
-                        seconds=(stop - start) * 1e-9,
+                        seconds=duration * 1e-9,
                         line=e.line,
                         thread=entry.thread,
                         view=e.primitive.view == "always",
-                        live=live,
+                        live=memory.live + entry.working,
                     )
                 )
             memory.hold(entry.held)
-            # between two equations there is one look at the clock, at least
-            gaps = [b - a for a, b in zip(entry.stamps[1::2], entry.stamps[2::2])]
-            recording += len(entry.stamps) * min(gaps, default=0)
         else:
             event = Event(*entry)
             recording -= event.entered + event.stop - event.start
@@ -567,6 +565,29 @@ def _resolved(
                 )
             )
     return operations, spans, recording * 1e-9
+
+
+def _timed(
+    stamps: Sequence[tuple[int, int]],
+) -> tuple[list[tuple[int, int, int]], int]:
+    """Number, start and duration of each equation, and what the stamps took.
+
+    What runs block by block is added up, and put one equation after the other.
+    """
+    durations: dict[int, int] = {}
+    starts: dict[int, int] = {}
+    for (number, start), (_, stop) in zip(stamps[::2], stamps[1::2]):
+        starts.setdefault(number, start)
+        durations[number] = durations.get(number, 0) + stop - start
+    timed = []
+    end = 0
+    for number, duration in durations.items():
+        start = max(starts[number], end)
+        end = start + duration
+        timed.append((number, start, duration))
+    # between two equations there is one stamp, at least
+    gaps = [b - a for (_, a), (_, b) in zip(stamps[1::2], stamps[2::2])]
+    return timed, len(stamps) * min(gaps, default=0)
 
 
 def _operation(
