@@ -1,17 +1,16 @@
-"""``profile``: the Profile trace, which times every operation that reaches it.
+"""The Profile trace, which times every operation that reaches it.
 
 Its tracers hold the values, so a function runs as it always does.  Transforms inside of
 the profiled function have higher levels and unwrap to these tracers: what arrives here
 is what is really computed, the operations of derivatives among them.
 
 The cost of watching must not hide what is watched, so that an operation leaves a tuple
-in a list and nothing more; lines, flops and memory are worked out of the list when the
-function has returned.
+in a list and nothing more; :mod:`funcad.profiling.reading` works out of the list what
+it means, when the function has returned.
 """
 
 from __future__ import annotations
 
-import math
 import sys
 import threading
 import time
@@ -23,163 +22,23 @@ import numpy as np
 
 from funcad.backends import backend_of_type
 from funcad.compile.compiled import compiled
-from funcad.core import tree
-from funcad.core.errors import RUN_AT, ArgumentError, is_user_file
+from funcad.core.errors import RUN_AT, is_user_file
 from funcad.core.program import Equation, Program
 from funcad.core.tracing import (
     PYTHON_SCALARS,
     Array,
     Params,
     Primitive,
-    ShapedArray,
     Trace,
     Tracer,
     array_type_of,
-    aval_of,
     bind,
     dtype_of,
     recover,
     shape_of,
 )
-from funcad.profiling.report import Operation, Profile, Span
-from funcad.transforms.arguments import argument_name, check_leaves, wraps
+from funcad.profiling.report import Span
 from funcad.transforms.linear import transpose
-
-__all__ = ["profile"]
-
-
-def profile(
-    f: Callable[..., Any], *, warmup: int = 0, repeat: int = 1
-) -> Callable[..., Profile]:
-    """Function that runs ``f`` and says where the time went.
-
-    Parameters
-    ----------
-    f : callable
-        Function of pytrees of arrays, plain or made by any transforms.
-    warmup : int, optional
-        How often to run it before: a first run also stages what is jitted, imports
-        what is imported on demand and asks the system for memory.
-    repeat : int, optional
-        How often to run it; the fastest of these runs is reported.
-
-    Returns
-    -------
-    callable
-        Takes the arguments of ``f`` and returns a `Profile`, whose ``result`` is what
-        ``f`` returned.
-
-    Raises
-    ------
-    LeafTypeError
-        If an argument or a result of ``f`` is no array and no number.
-
-    Notes
-    -----
-    Operations are seen if they depend on an argument of ``f``, by way of any number of
-    transforms: those of the backward pass of a gradient too, each at the user's line
-    whose derivative it is part of.  A jitted function, a loop of ``funcad.lax`` and a
-    checkpoint are seen from inside, equation by equation, in the form in which they
-    run: a compiled program as it was compiled, in which a loop is one equation.
-    Everything else is counted together as time outside of operations: Python's own,
-    and what is done with arrays that depend on no argument.
-
-    Where arrays are on a GPU, each operation is waited for, so that none is counted
-    for another; operations that would overlap do not, then.
-
-    The time that recording takes is measured too; it is stated in the report and not
-    counted there.  What remains is that operations of a plain function pass through
-    funcad, as they do in every transform, which is time outside of operations.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import funcad
-    >>> def loss(w, x):
-    ...     return np.sum(np.tanh(x @ w) ** 2)
-    >>> report = funcad.profile(funcad.grad(loss))(np.ones((3, 2)), np.ones((4, 3)))
-    >>> report.result.shape
-    (3, 2)
-    >>> [row.name for row in report.by_primitive() if row.calls == 2]  # x @ w, x.T @ ct
-    ['matmul']
-    """
-    wraps(f, "profile")
-    _check_count("warmup", warmup, 0)
-    _check_count("repeat", repeat, 1)
-    name = getattr(f, "__name__", type(f).__name__)
-
-    @wraps(f, "profile")
-    def profiled(*args: Any, **kwargs: Any) -> Profile:
-        leaves, treedef = tree.flatten((args, kwargs))
-        check_leaves(leaves, treedef, "profile", name=argument_name)
-        for _ in range(warmup):
-            _run(f, leaves, treedef)
-        runs = [_run(f, leaves, treedef) for _ in range(repeat)]
-        run = min(runs, key=lambda run: run.stop - run.start)
-        arguments = {id(_root(x)) for x in leaves}
-        return Profile(
-            name=name,
-            result=run.result,
-            resolve=lambda: _resolved(run, arguments),
-            seconds=(run.stop - run.start) * 1e-9,
-            array_type=array_type_of(leaves),
-        )
-
-    return profiled
-
-
-def _check_count(name: str, count: Any, least: int) -> None:
-    if not isinstance(count, (int, np.integer)) or isinstance(count, bool):
-        raise TypeError(
-            f"{name} of profile is how often to run the function, an integer, not "
-            f"{count!r} of type {type(count).__name__}."
-        )
-    if count < least:
-        raise ArgumentError(
-            f"{name} of profile is how often to run the function, at least {least}, "
-            f"not {count}."
-        )
-
-
-# ----------------------------------------------------------------------------- running
-
-
-class Run(NamedTuple):
-    """What one run of the function left."""
-
-    result: Any
-    log: list[Any]
-    start: int
-    stop: int
-
-
-def _run(f: Callable[..., Any], leaves: Sequence[Any], treedef: Any) -> Run:
-    trace = ProfileTrace(leaves)
-    watched = [Profiled(trace, x, _aval(x)) if _is_watched(x) else x for x in leaves]
-    try:
-        args, kwargs = tree.unflatten(treedef, watched)
-        del watched
-        start = time.perf_counter_ns()
-        result = f(*args, **kwargs)
-        stop = time.perf_counter_ns()
-        outs, out_tree = tree.flatten(result)
-        check_leaves(outs, out_tree, "profile", "output")
-    finally:
-        trace.alive = False
-    # deaths from here on are none of the function's; references call their own list
-    log = trace.log[:]
-    trace.log.clear()
-    result = tree.unflatten(out_tree, [trace.unpack(x) for x in outs])
-    return Run(result, log, start, stop)
-
-
-def _is_watched(x: Any) -> bool:
-    """Whether a leaf becomes a tracer: sizes, counts and flags stay what they are."""
-    return not isinstance(x, (int, np.integer, np.bool_))
-
-
-# ----------------------------------------------------------------------------- tracing
-
 
 Aval = tuple[tuple[int, ...], Any]
 
@@ -308,7 +167,7 @@ class ProfileTrace(Trace):
                 inputs.append(arg.aval)
             else:
                 values.append(arg)
-                inputs.append(_aval(arg))
+                inputs.append(aval(arg))
                 if isinstance(arg, Tracer):
                     self.nested = True
         if self.wait is not None:
@@ -330,7 +189,7 @@ class ProfileTrace(Trace):
             held: Any = (_reference(out, append), id(out), out.nbytes)
         else:
             results = out if primitive.multiple else (out,)
-            outputs = [_aval(x) for x in results]
+            outputs = [aval(x) for x in results]
             held = [m for x in results for m in _memory(x, append)]
         is_end = self.is_end
         backward = False
@@ -387,7 +246,7 @@ class ProfileTrace(Trace):
                 outs = recover(error, primitive, values, watched)
             results = outs if primitive.multiple else (outs,)
             self.log.append([m for x in results for m in _memory(x, self.log.append)])
-            traced: Any = tuple([Profiled(self, x, _aval(x)) for x in results])
+            traced: Any = tuple([Profiled(self, x, aval(x)) for x in results])
         elif primitive.body is not None:
             # the user's function
             outs = primitive.impl(*args, **params)
@@ -435,7 +294,8 @@ class ProfileTrace(Trace):
         return x.value if type(x) is Profiled and x._trace is self else x
 
 
-def _aval(x: Any) -> Aval:
+def aval(x: Any) -> Aval:
+    """Shape and dtype of an array or number."""
     try:
         return x.shape, x.dtype
     except AttributeError:
@@ -446,7 +306,7 @@ def _memory(x: Any, died: Callable[[Any], None]) -> tuple[Any, ...]:
     """The memory that a result lies in, where it can be told when it is freed."""
     if isinstance(x, _NO_MEMORY):
         return ()
-    x = _root(x)
+    x = root(x)
     try:
         return weakref.ref(x, died), id(x), x.nbytes
     except TypeError:  # of a class without weak references
@@ -468,7 +328,7 @@ class Watched(Program):
 
     def evaluate(self, args: Sequence[Array]) -> list[Array | None]:
         trace = self._trace
-        watched = [Profiled(trace, x, _aval(x)) for x in args]
+        watched = [Profiled(trace, x, aval(x)) for x in args]
         return [trace.unpack(x) for x in self._program.evaluate(watched)]
 
 
@@ -499,168 +359,8 @@ def _wait_for(out: Any) -> None:
             backend_of_type(getattr(x, "array_type", type(x))).synchronize()
 
 
-# --------------------------------------------------------------------- what was logged
-
-
-def _resolved(
-    run: Run, arguments: set[int]
-) -> tuple[list[Operation], list[Span], float]:
-    """What the log says: operations, bodies that they are in, seconds of recording."""
-    operations: list[Operation] = []
-    spans: list[Span] = []
-    memory = _Memory(arguments)
-    lines: dict[Any, Any] = {}
-    recording = 0
-    for entry in run.log:
-        if type(entry) is int:
-            recording += entry
-        elif type(entry) is weakref.ref:
-            memory.free(entry)
-        elif type(entry) is Span:
-            spans.append(
-                entry._replace(
-                    start=(entry.start - run.start) * 1e-9, seconds=entry.seconds * 1e-9
-                )
-            )
-        elif type(entry) is list:
-            memory.hold(entry)
-        elif type(entry) is Body:
-            timed, watching = _timed(entry.stamps)
-            recording += watching
-            for number, start, duration in timed:
-                e = entry.equations[number]
-                operations.append(
-                    _operation(
-                        e.primitive,
-                        e.params,
-                        [aval_of(v) for v in e.inputs],
-                        [aval_of(v) for v in e.outputs],
-                        start=(start - run.start) * 1e-9,
-                        seconds=duration * 1e-9,
-                        line=e.line,
-                        thread=entry.thread,
-                        view=e.primitive.view == "always",
-                        live=memory.live + entry.working,
-                    )
-                )
-            memory.hold(entry.held)
-        else:
-            event = Event(*entry)
-            recording -= event.entered + event.stop - event.start
-            fresh = memory.hold(event.held)
-            operations.append(
-                _operation(
-                    event.primitive,
-                    event.params,
-                    [ShapedArray(*x) for x in event.inputs],
-                    [ShapedArray(*x) for x in event.outputs],
-                    start=(event.start - run.start) * 1e-9,
-                    seconds=(event.stop - event.start) * 1e-9,
-                    line=_line(event.place, event.offset, lines),
-                    thread=event.thread,
-                    backward=event.backward,
-                    # a result that lies in its operand's memory was not computed
-                    view=bool(event.held) and not fresh,
-                    live=memory.live,
-                )
-            )
-    return operations, spans, recording * 1e-9
-
-
-def _timed(
-    stamps: Sequence[tuple[int, int]],
-) -> tuple[list[tuple[int, int, int]], int]:
-    """Number, start and duration of each equation, and what the stamps took.
-
-    What runs block by block is added up, and put one equation after the other.
-    """
-    durations: dict[int, int] = {}
-    starts: dict[int, int] = {}
-    for (number, start), (_, stop) in zip(stamps[::2], stamps[1::2]):
-        starts.setdefault(number, start)
-        durations[number] = durations.get(number, 0) + stop - start
-    timed = []
-    end = 0
-    for number, duration in durations.items():
-        start = max(starts[number], end)
-        end = start + duration
-        timed.append((number, start, duration))
-    # between two equations there is one stamp, at least
-    gaps = [b - a for (_, a), (_, b) in zip(stamps[1::2], stamps[2::2])]
-    return timed, len(stamps) * min(gaps, default=0)
-
-
-def _operation(
-    primitive: Primitive,
-    params: Params,
-    inputs: list[ShapedArray],
-    outputs: list[ShapedArray],
-    view: bool,
-    **rest: Any,
-) -> Operation:
-    flops = primitive.flops
-    return Operation(
-        name=primitive.name,
-        inputs=tuple(inputs),
-        outputs=tuple(outputs),
-        flops=None if flops is None else flops(inputs, outputs, params),
-        nbytes=0 if view else sum(map(_nbytes, inputs + outputs)),
-        **rest,
-    )
-
-
-class _Memory:
-    """Bytes of results that are alive, as the log is gone through."""
-
-    def __init__(self, arguments: set[int]) -> None:
-        self.live = 0
-        # bytes by the memory's identity; that of the arguments is not counted
-        self._sizes = dict.fromkeys(arguments, 0)
-        self._of: dict[int, int] = {}
-
-    def hold(self, held: Sequence[Any]) -> bool:
-        """Count memory that results lie in; whether some of it is new."""
-        parts = iter(held)
-        fresh = False
-        for reference, identity, size in zip(parts, parts, parts):
-            if identity not in self._sizes:
-                self._sizes[identity] = size
-                self._of[id(reference)] = identity
-                self.live += size
-                fresh = True
-        return fresh
-
-    def free(self, reference: Any) -> None:
-        """Take off what a reference was to, if it is the one that was counted."""
-        identity = self._of.pop(id(reference), None)
-        if identity is not None:
-            self.live -= self._sizes.pop(identity)
-
-
-def _root(x: Any) -> Any:
+def root(x: Any) -> Any:
     """The array whose memory a view lies in."""
     while isinstance(getattr(x, "base", None), type(x)):
         x = x.base
     return x
-
-
-def _nbytes(aval: ShapedArray) -> int:
-    return math.prod(aval.shape) * aval.dtype.itemsize
-
-
-def _line(place: Any, offset: int, known: dict[Any, Any]) -> tuple[str, int] | None:
-    """File and number of the line that an offset of the user's code belongs to."""
-    if place is None:
-        return None
-    if isinstance(place, str):
-        return place, offset
-    # hashing code takes long, and it stays alive in the log
-    key = id(place), offset
-    if key not in known:
-        numbers = (
-            number
-            for first, end, number in place.co_lines()
-            if first <= offset < end and number is not None
-        )
-        known[key] = place.co_filename, next(numbers, place.co_firstlineno)
-    return known[key]  # type: ignore[no-any-return]
