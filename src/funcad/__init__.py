@@ -39,10 +39,15 @@ __all__ = [
     "Program",
     "RecompilationWarning",
     "ShapeDtypeStruct",
+    "SymbolicZero",
+    "custom_jvp",
+    "custom_vjp",
+    "custom_vmap",
     "device_put",
     "devices",
     "errors",
     "eval_shape",
+    "extend",
     "export",
     "float0",
     "grad",
@@ -62,6 +67,7 @@ __all__ = [
     "profile",
     "random",
     "scipy",
+    "pure_callback",
     "ravel_pytree",
     "stop_gradient",
     "testing",
@@ -97,13 +103,18 @@ def stop_gradient(x: Any) -> Any:
 
 # SciPy is slow to import: its functions are declared when one of them is met.
 _LATE.append("funcad.scipy.special")
-_ON_DEMAND = ("nn", "optim", "random", "scipy", "testing", "viz")
+_ON_DEMAND = ("extend", "nn", "optim", "random", "scipy", "testing", "viz")
 _NAMES_ON_DEMAND = {
     "Jitted": "transforms.jit",
     "RecompilationWarning": "transforms.jit",
+    "SymbolicZero": "transforms.custom",
+    "custom_jvp": "transforms.custom",
+    "custom_vjp": "transforms.custom",
+    "custom_vmap": "transforms.custom",
     "export": "transforms.export",
     "jit": "transforms.jit",
     "profile": "profiling",
+    "pure_callback": "transforms.callback",
 }
 
 

@@ -161,6 +161,7 @@ def _join(
                 else not _closure(needs.get(v, 0), groups) >> g.number & 1
                 for v in inputs
             )
+            and _writes(e)
         ):
             g.row = max(row, g.row * math.prod(g.shape[lead : g.lead]))
             g.lead = lead
@@ -168,7 +169,7 @@ def _join(
             return g
     size = math.prod(domain.shape) * domain.itemsize
     row = _bytes(domain, domain.lead)
-    if size < large or row > 2 * block:
+    if size < large or row > 2 * block or not _writes(e):
         return None
     g = _Group(len(groups), domain.shape[: domain.lead], domain.lead)
     g.row = row
@@ -207,10 +208,15 @@ def _domain(e: Equation) -> _Domain | None:
         lead = min(_prefix(out.shape, domain), _prefix(shapes[0], domain))
     while lead and primitive.blocks(shapes, e.params, lead) is None:
         lead -= 1
-    if lead == 0 or 0 in domain or expression(e, ["x"] * len(shapes), "w") is None:
+    if lead == 0 or 0 in domain:
         return None
     sizes = [v.dtype.itemsize for v in (*e.inputs, out) if hasattr(v, "dtype")]
     return _Domain(domain, lead, max(sizes))
+
+
+def _writes(e: Equation) -> bool:
+    """Whether the result can be written where it is wanted."""
+    return expression(e, ["x"] * len(e.inputs), "w") is not None
 
 
 def _rows_in(shape: tuple[int, ...], widest: tuple[int, ...]) -> int:
@@ -244,7 +250,8 @@ def _step(
     extent = math.prod(g.shape)
     most = min(max(block // g.row, 1), extent)
     # blocks of one size, if that can be had without making them much smaller
-    divisors = (n for n in range(most, most // 2, -1) if extent % n == 0)
+    tried = range(most, max(most // 2, most - 256), -1)
+    divisors = (n for n in tried if extent % n == 0)
     return Step(equations, g.lead, extent, next(divisors, most))
 
 

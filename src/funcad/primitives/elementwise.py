@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import namespace
+from funcad.core.errors import RegistrationError
 from funcad.core.program import Var
 from funcad.core.tracing import (
     PYTHON_SCALARS,
@@ -67,13 +68,37 @@ def elementwise(
         The whole transpose rule, for functions that are linear.
     code : callable, optional
         What compiled programs write, where the implementation is no ufunc of NumPy's.
+
+    Returns
+    -------
+    Primitive
+        With the rules that follow.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import funcad
+    >>> from funcad.extend import elementwise
+    >>> sinc_of = elementwise(
+    ...     "sinc_of",
+    ...     lambda x: np.sin(x) / x,
+    ...     lambda ans, x: (np.cos(x) - ans) / x,
+    ... )
+    >>> funcad.vmap(funcad.grad(sinc_of))(np.array([np.pi / 2, np.pi]))
+    array([-0.40528473, -0.31830989])
     """
+    if len(partials) > 2 or not all(p is None or callable(p) for p in partials):
+        raise RegistrationError(
+            f"elementwise takes a function for the partial derivative in each operand, "
+            f"of which there are one or two, and {name} was given {len(partials)}: "
+            f"{partials}. For more operands write jvp=sum_of_jvps(...)."
+        )
     if partials:
         jvp = (_unary_jvp if len(partials) == 1 else _binary_jvp)(*partials)  # type: ignore[arg-type]
     primitive = Primitive(
         name,
         function,
-        _abstract(function),
+        entrywise_abstract(function),
         jvp=jvp,
         transpose=transpose,
         code=code or ufunc(function),
@@ -157,7 +182,9 @@ def _unbroadcast(
     return None if narrow is inputs else (primitive, narrow, params)
 
 
-def _abstract(ufunc: Callable[..., Any]) -> Rule:
+def entrywise_abstract(ufunc: Callable[..., Any]) -> Rule:
+    """Shape rule of a function of entries, whose dtypes are found by trying it."""
+
     @functools.lru_cache(maxsize=1024)
     def result_dtype(kinds: tuple[Any, ...]) -> Any:
         operands = [k(1) if isinstance(k, type) else np.empty(0, k) for k in kinds]

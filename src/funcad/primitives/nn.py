@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,7 +37,12 @@ from funcad.core.tracing import (
     shape_of,
 )
 from funcad.primitives.code import Code, call
-from funcad.primitives.elementwise import broadcast_shapes, elementwise, weighted_sum
+from funcad.primitives.elementwise import (
+    broadcast_shapes,
+    elementwise,
+    stop_gradient,
+    weighted_sum,
+)
 from funcad.primitives.families import one_at_a_time, sum_of_jvps
 from funcad.primitives.reduction import reduction
 from funcad.primitives.shape import (
@@ -54,7 +59,7 @@ Kernel = Callable[..., None]
 
 # ----------------------------------------------------------------------- activations
 
-_BLOCK = 96 * 1024  # bytes: with operands and result, fits a core's cache
+_BLOCK = 512 * 1024  # bytes: small beside a shared cache, large beside a call
 
 
 def in_blocks(kernel: Kernel) -> Callable[..., Array]:
@@ -99,32 +104,48 @@ def _inexact(x: Array) -> Array:
     return x if x.dtype.kind in "fc" else x * 1.0
 
 
-def activation(
+class Gated(NamedTuple):
+    """A function ``x * gate(x)`` as primitives."""
+
+    value: Primitive
+    """``x * gate`` from both."""
+    tangent: Primitive
+    """``t * slope`` from a tangent, ``x`` and the gate."""
+
+
+def gated(
     name: str,
     value: Kernel,
     slope: Kernel,
     curvature: Callable[[Array], Array],
     definitions: tuple[str | None, str | None] = (None, None),
-) -> tuple[Primitive, Primitive]:
-    """A function of one operand, and its tangent map ``t * slope(x)``.
+) -> Gated:
+    """A function ``x * gate(x)`` whose gate, the dear part of it, is computed once.
 
-    The tangent map is a primitive, so that what is kept for the way back is the
-    operand, which is there anyway, and no array of slopes.
+    Both primitives take the gate as an operand and ``x`` carries the whole derivative,
+    so that the gate is to be computed from ``stop_gradient(x)``, as `through_gate`
+    does.  What is kept for the way back is ``x`` and the gate, and no array of slopes.
 
     Parameters
     ----------
     name : str
         Name of the primitive; that of the tangent map is ``name_tangent``.
     value, slope : callable
-        ``kernel(x, out, spare)``, see :func:`in_blocks`.
+        ``kernel(x, gate, out, spare)``, see :func:`in_blocks`.
     curvature : callable
-        The second derivative, composed of public functions.
+        The second derivative as a function of x, composed of public functions.
     definitions : tuple of str, optional
-        Of the function and of its tangent map, see `Primitive`.
+        Of the two primitives, see `Primitive`.
+
+    Returns
+    -------
+    Gated
     """
 
-    def tangent_kernel(t: Array, x: Array, out: Array, spare: Array) -> None:
-        slope(x, out, spare)
+    def tangent_kernel(
+        t: Array, x: Array, gate: Array, out: Array, spare: Array
+    ) -> None:
+        slope(x, gate, out, spare)
         out *= t
 
     tangent = elementwise(
@@ -132,19 +153,25 @@ def activation(
         in_blocks(tangent_kernel),
         code=call(f"{name}_tangent"),
         jvp=sum_of_jvps(
-            lambda dt, ans, t, x: tangent(dt, x),
-            lambda dx, ans, t, x: dx * (t * curvature(x)),
+            lambda dt, ans, t, x, gate: tangent(dt, x, gate),
+            lambda dx, ans, t, x, gate: dx * (t * curvature(x)),
+            None,
         ),
         transpose=_self_adjoint(lambda: tangent),
     )
     primitive = elementwise(
         name,
         in_blocks(value),
-        jvp=sum_of_jvps(lambda t, ans, x: tangent(t, x)),
+        jvp=sum_of_jvps(lambda t, ans, x, gate: tangent(t, x, gate), None),
         code=call(name),
     )
     primitive.definition, tangent.definition = definitions
-    return primitive, tangent
+    return Gated(primitive, tangent)
+
+
+def through_gate(function: Primitive, gate: Primitive, x: Array) -> Array:
+    """``x * gate(x)`` by the primitives that stand for both."""
+    return function(x, gate(stop_gradient(x)))
 
 
 def _self_adjoint(primitive: Callable[[], Primitive]) -> Callable[..., Any]:
@@ -192,18 +219,12 @@ def logistic(x):
 """
 
 
-def _silu(x: Array, out: Array, spare: Array) -> None:
-    _logistic(x, out, spare)
-    out *= x
-
-
-def _silu_slope(x: Array, out: Array, spare: Array) -> None:
+def _silu_slope(x: Array, gate: Array, out: Array, spare: Array) -> None:
     """The slope is s (1 + x (1 - s)) with the logistic function s."""
-    _logistic(x, spare, out)
-    np.subtract(1, spare, out=out)
+    np.subtract(1, gate, out=out)
     out *= x
     out += 1
-    out *= spare
+    out *= gate
 
 
 def _silu_curvature(x: Array) -> Array:
@@ -212,22 +233,19 @@ def _silu_curvature(x: Array) -> Array:
     return s * (1 - s) * (2 + x * (1 - 2 * s))
 
 
-silu, silu_tangent = activation(
+silu, silu_tangent = gated(
     "silu",
-    _silu,
+    lambda x, gate, out, spare: np.multiply(x, gate, out=out),
     _silu_slope,
     _silu_curvature,
     (
         """
-def silu(x):
-    with np.errstate(over="ignore"):
-        return x / (1 + np.exp(-x))
+def silu(x, gate):
+    return x * gate
 """,
         """
-def silu_tangent(t, x):
-    with np.errstate(over="ignore"):
-        s = 1 / (1 + np.exp(-x))
-    return t * (s * (1 + x * (1 - s)))
+def silu_tangent(t, x, gate):
+    return t * (gate * (1 + x * (1 - gate)))
 """,
     ),
 )
@@ -247,37 +265,36 @@ def _bounded(x: Array, spare: Array) -> Array:
     return np.minimum(np.maximum(x, -_FLAT, out=spare), _FLAT, out=spare)
 
 
-def _gelu_gate(x: Array, out: Array) -> None:
-    np.multiply(x, x, out=out)
-    out *= _B
-    out += _A
-    out *= x
-    np.tanh(out, out=out)
-    out += 1
-    out *= 0.5
-
-
-def _gelu(x: Array, out: Array, spare: Array) -> None:
-    bounded = _bounded(x, spare)
-    _gelu_gate(bounded, out)
+def _times_gate(x: Array, gate: Array, out: Array, spare: Array) -> None:
     # from below only: zero times minus infinity is no number
-    out *= x if bounded is x else np.maximum(x, -_FLAT, out=spare)
+    np.maximum(x, -_FLAT, out=out)
+    out *= gate
 
 
-def _gelu_slope(x: Array, out: Array, spare: Array) -> None:
-    """The slope is g (1 + x (1 - g) 2 u') with the gate g."""
-    bounded = _bounded(x, out)
-    _gelu_gate(bounded, spare)
-    if bounded is x:
+def _gelu_gate(x: Array, out: Array, spare: Array) -> None:
+    """(1 + tanh(u)) / 2 = 1 / (1 + exp(-2 u)), whose exponential is the cheaper."""
+    # what overflows, or is infinite, ends as a gate of 0 or 1
+    with np.errstate(over="ignore"):
         np.multiply(x, x, out=out)
-        out *= 6 * _B
-        out += 2 * _A
+        out *= -2 * _B
+        out -= 2 * _A
         out *= x
-    else:
-        out *= 6 * _B * bounded * bounded + 2 * _A
-    out *= 1 - spare
+        np.exp(out, out=out)
     out += 1
+    np.divide(1, out, out=out)
+
+
+def _gelu_slope(x: Array, gate: Array, out: Array, spare: Array) -> None:
+    """The slope is g (1 + x (1 - g) 2 u') with the gate g."""
+    bounded = _bounded(x, spare)
+    np.multiply(bounded, bounded, out=out)
+    out *= 6 * _B
+    out += 2 * _A
+    out *= bounded
+    np.subtract(1, gate, out=spare)
     out *= spare
+    out += 1
+    out *= gate
 
 
 def _gelu_curvature(x: Array) -> Array:
@@ -293,32 +310,42 @@ def _gelu_curvature(x: Array) -> Array:
     return (1 - w * w) * (_A + 6 * _B * square - x * w * slope * slope)
 
 
-gelu, gelu_tangent = activation(
+gelu_gate = elementwise(
+    "gelu_gate",
+    in_blocks(_gelu_gate),
+    lambda ans, x: ans * (1 - ans) * (2 * _A + 6 * _B * x * x),
+    code=call("gelu_gate"),
+)
+gelu_gate.definition = """
+def gelu_gate(x):
+    x = np.clip(x, -40, 40)
+    u = x * (0.7978845608028654 + 0.035677408136300125 * x**2)
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-2 * u))
+"""
+gelu, gelu_tangent = gated(
     "gelu",
-    _gelu,
+    _times_gate,
     _gelu_slope,
     _gelu_curvature,
     (
         """
-def gelu(x):
-    bounded = np.clip(x, -40, 40)
-    u = bounded * (0.7978845608028654 + 0.035677408136300125 * bounded**2)
-    return np.maximum(x, -40) * (0.5 * (1 + np.tanh(u)))
+def gelu(x, gate):
+    return np.maximum(x, -40) * gate
 """,
         """
-def gelu_tangent(t, x):
+def gelu_tangent(t, x, gate):
     x = np.clip(x, -40, 40)
-    a, b = 0.7978845608028654, 0.035677408136300125
-    gate = 0.5 * (1 + np.tanh(x * (a + b * x**2)))
-    return t * (gate * (1 + x * (1 - gate) * (2 * a + 6 * b * x**2)))
+    slope = 2 * 0.7978845608028654 + 6 * 0.035677408136300125 * x**2
+    return t * (gate * (1 + x * (1 - gate) * slope))
 """,
     ),
 )
 
 
-def _normal_gate(x: Array, out: Array) -> None:
+def _gelu_exact_gate(x: Array, out: Array, spare: Array) -> None:
     """The distribution function of the normal distribution."""
-    out[...] = backend_of(x).special.erf(x * math.sqrt(0.5))
+    out[...] = backend_of(x).special.erf(_bounded(x, spare) * math.sqrt(0.5))
     out += 1
     out *= 0.5
 
@@ -327,18 +354,11 @@ def _normal_density(x: Array) -> Array:
     return np.exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
 
 
-def _gelu_exact(x: Array, out: Array, spare: Array) -> None:
-    bounded = _bounded(x, spare)
-    _normal_gate(bounded, out)
-    out *= x if bounded is x else np.maximum(x, -_FLAT, out=spare)
-
-
-def _gelu_exact_slope(x: Array, out: Array, spare: Array) -> None:
+def _gelu_exact_slope(x: Array, gate: Array, out: Array, spare: Array) -> None:
     """The slope is gate + x density."""
-    bounded = _bounded(x, out)
-    _normal_gate(bounded, spare)
+    bounded = _bounded(x, spare)
     np.multiply(bounded, _normal_density(bounded), out=out)
-    out += spare
+    out += gate
 
 
 def _gelu_exact_curvature(x: Array) -> Array:
@@ -347,8 +367,14 @@ def _gelu_exact_curvature(x: Array) -> Array:
     return (2 - x * x) * _normal_density(x)
 
 
-gelu_exact, gelu_exact_tangent = activation(
-    "gelu_exact", _gelu_exact, _gelu_exact_slope, _gelu_exact_curvature
+gelu_exact_gate = elementwise(
+    "gelu_exact_gate",
+    in_blocks(_gelu_exact_gate),
+    lambda ans, x: _normal_density(x),
+    code=call("gelu_exact_gate"),
+)
+gelu_exact, gelu_exact_tangent = gated(
+    "gelu_exact", _times_gate, _gelu_exact_slope, _gelu_exact_curvature
 )
 
 

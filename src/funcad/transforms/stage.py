@@ -148,6 +148,11 @@ class StageTrace(Trace):
         return tracers if primitive.multiple else tracers[0]
 
 
+def _number_type(x: Any) -> type | None:
+    """Type of a Python number, or of the one that a tracer stands for."""
+    return type(x) if type(x) in PYTHON_SCALARS else getattr(x, "weak", None)
+
+
 def _variable(shape: tuple[int, ...], dtype: Any) -> Var:
     """A variable of that aval; a Python type stands for its numbers."""
     if isinstance(dtype, type):
@@ -246,7 +251,7 @@ def stage(
     check_leaves(arrays, treedef, transform, name=argument_name)
     trace = StageTrace(array_type_of(leaves))
     inputs = [
-        _variable(shape_of(x), type(x) if type(x) in PYTHON_SCALARS else dtype_of(x))
+        _variable(shape_of(x), _number_type(x) or dtype_of(x))
         for x in leaves
     ]
     try:
@@ -282,6 +287,12 @@ def refuse_kept_tracers(trace: StageTrace, name: str) -> None:
         + ". It runs once for each signature, with values that are not there, so "
         "appending to a list, setting an attribute or a global is no way to get "
         "results out of it. Return them."
+        + (
+            " (A rule of custom_jvp, custom_vjp or custom_vmap that closes over a "
+            "traced value keeps it, too: make the value an argument of the function.)"
+            if "cell" in places
+            else ""
+        )
     )
 
 
