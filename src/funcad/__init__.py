@@ -66,6 +66,7 @@ __all__ = [
     "nn",
     "numpy",
     "optim",
+    "profile",
     "random",
     "scipy",
     "pure_callback",
@@ -74,6 +75,7 @@ __all__ = [
     "testing",
     "tree",
     "value_and_grad",
+    "viz",
     "vjp",
     "vmap",
 ]
@@ -103,7 +105,7 @@ def stop_gradient(x: Any) -> Any:
 
 # SciPy is slow to import: its functions are declared when one of them is met.
 _LATE.append("funcad.scipy.special")
-_ON_DEMAND = ("extend", "lax", "nn", "optim", "random", "scipy", "testing")
+_ON_DEMAND = ("extend", "lax", "nn", "optim", "random", "scipy", "testing", "viz")
 _NAMES_ON_DEMAND = {
     "Jitted": "transforms.jit",
     "RecompilationWarning": "transforms.jit",
@@ -114,6 +116,7 @@ _NAMES_ON_DEMAND = {
     "export": "transforms.export",
     "jit": "transforms.jit",
     "load_program": "core.files",
+    "profile": "profiling",
     "pure_callback": "transforms.callback",
 }
 

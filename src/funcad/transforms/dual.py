@@ -47,6 +47,10 @@ class Dual(Tracer):
     def array_type(self) -> type:
         return getattr(self.primal, "array_type", type(self.primal))
 
+    @property
+    def keeps_lines(self) -> bool:
+        return getattr(self.primal, "keeps_lines", False)
+
     def concrete(self, purpose: str) -> Array:
         primal = self.primal
         return primal.concrete(purpose) if isinstance(primal, Tracer) else primal

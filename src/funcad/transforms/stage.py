@@ -108,6 +108,10 @@ class Staged(Tracer):
     def array_type(self) -> type:
         return self._trace.array_type  # type: ignore[attr-defined, no-any-return]
 
+    @property
+    def keeps_lines(self) -> bool:
+        return True
+
     def concrete(self, purpose: str) -> Array:
         raise ConcretizationError(
             f"{purpose} of a staged value, {ShapedArray(self.shape, self.dtype)}: only "
