@@ -39,6 +39,10 @@ __all__ = [
     "Program",
     "RecompilationWarning",
     "ShapeDtypeStruct",
+    "checkpoint",
+    "checkpoint_chain",
+    "checkpoint_name",
+    "checkpoint_policies",
     "device_put",
     "devices",
     "errors",
@@ -61,10 +65,12 @@ __all__ = [
     "random",
     "scipy",
     "ravel_pytree",
+    "remat",
     "stop_gradient",
     "testing",
     "tree",
     "value_and_grad",
+    "viz",
     "vjp",
     "vmap",
 ]
@@ -94,11 +100,23 @@ def stop_gradient(x: Any) -> Any:
 
 # SciPy is slow to import: its functions are declared when one of them is met.
 _LATE.append("funcad.scipy.special")
-_ON_DEMAND = ("nn", "optim", "random", "scipy", "testing")
+_ON_DEMAND = (
+    "checkpoint_policies",
+    "nn",
+    "optim",
+    "random",
+    "scipy",
+    "testing",
+    "viz",
+)
 _NAMES_ON_DEMAND = {
     "Jitted": "transforms.jit",
     "RecompilationWarning": "transforms.jit",
+    "checkpoint": "transforms.checkpoint",
+    "checkpoint_chain": "transforms.chain",
+    "checkpoint_name": "transforms.checkpoint",
     "jit": "transforms.jit",
+    "remat": "transforms.checkpoint",
 }
 
 

@@ -156,5 +156,13 @@ class ArgumentError(FuncadError, ValueError):
     """An argument outside of the values it may take: a rate, a probability, a size."""
 
 
+class PolicyError(FuncadError, TypeError):
+    """A checkpoint policy that is no policy."""
+
+
+class ScheduleError(FuncadError, ValueError, TypeError):
+    """A checkpointing strategy, or a number of slots, that makes no schedule."""
+
+
 class RandomKeyError(FuncadError, TypeError):
     """Something that is no random key where a key was expected."""

@@ -88,13 +88,17 @@ class Program:
     def evaluate(self, args: Sequence[Array]) -> list[Array | None]:
         """Run the equations on arrays, or on the tracers of any transform."""
         env: dict[Var, Any] = dict(zip(self.inputs, args, strict=True))
-        for primitive, inputs, params, outputs, _ in self.equations:
+        for equation, last in zip(self.equations, _last_uses(self)):
+            primitive, inputs, params, outputs, _ = equation
             values = [env[v] if type(v) is Var else v for v in inputs]
             result = bind(primitive, values, params)
             if primitive.multiple:
                 env.update(zip(outputs, result, strict=True))
             else:
                 env[outputs[0]] = result
+            for v in last:
+                del env[v]
+            del values, result
         return [env[v] if type(v) is Var else v for v in self.outputs]
 
     def __str__(self) -> str:
@@ -143,6 +147,17 @@ class Program:
         return "\n".join([*text, "}"])
 
     __repr__ = __str__
+
+
+def _last_uses(program: Program) -> list[list[Var]]:
+    """What no later equation reads, nor the caller, after each equation."""
+    later = {v for v in program.outputs if type(v) is Var}
+    last: list[list[Var]] = []
+    for equation in reversed(program.equations):
+        here = {v for v in (*equation.inputs, *equation.outputs) if type(v) is Var}
+        last.append(list(here - later))
+        later |= here
+    return last[::-1]
 
 
 def _param(value: Any) -> str:

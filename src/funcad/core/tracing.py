@@ -173,6 +173,10 @@ class Primitive:
         ``body(params)``, the program that this primitive is nothing but a call of.
     multiple : bool
         Whether the results come as a tuple.
+    opaque : bool
+        Whether compiling leaves its equations as they are, so that two equal ones stay
+        two and one of constants is not computed beforehand: a barrier, or a call of
+        the user's own code.
     """
 
     __slots__ = (
@@ -187,6 +191,7 @@ class Primitive:
         "jvp",
         "multiple",
         "name",
+        "opaque",
         "simplify",
         "transpose",
     )
@@ -206,6 +211,7 @@ class Primitive:
         flops: Callable[..., Any] | None = None,
         body: Callable[..., Any] | None = None,
         multiple: bool = False,
+        opaque: bool = False,
         family: str = "",
     ) -> None:
         self.name = name
@@ -220,6 +226,7 @@ class Primitive:
         self.flops = flops
         self.body = body
         self.multiple = multiple
+        self.opaque = opaque
         self.family = family
         registry[name] = self
 
