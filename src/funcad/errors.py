@@ -3,6 +3,7 @@
 from funcad.core.errors import (
     ArgumentError,
     BatchSizeError,
+    ChainError,
     ConcretizationError,
     DegenerateError,
     DerivativeLossError,
@@ -32,6 +33,7 @@ from funcad.core.errors import (
 __all__ = [
     "ArgumentError",
     "BatchSizeError",
+    "ChainError",
     "ConcretizationError",
     "DegenerateError",
     "DerivativeLossError",

@@ -164,5 +164,9 @@ class ScheduleError(FuncadError, ValueError, TypeError):
     """A checkpointing strategy, or a number of slots, that makes no schedule."""
 
 
+class ChainError(FuncadError, TypeError, ValueError):
+    """Layers that make no chain: none, not callable, or not fitting together."""
+
+
 class RandomKeyError(FuncadError, TypeError):
     """Something that is no random key where a key was expected."""

@@ -151,13 +151,18 @@ class Program:
 
 def _last_uses(program: Program) -> list[list[Var]]:
     """What no later equation reads, nor the caller, after each equation."""
+    found = program.derived.get(_last_uses)
+    if found is not None and len(found) == len(program.equations):
+        return found  # type: ignore[no-any-return]
     later = {v for v in program.outputs if type(v) is Var}
     last: list[list[Var]] = []
     for equation in reversed(program.equations):
         here = {v for v in (*equation.inputs, *equation.outputs) if type(v) is Var}
         last.append(list(here - later))
         later |= here
-    return last[::-1]
+    last.reverse()
+    program.derived[_last_uses] = last
+    return last
 
 
 def _param(value: Any) -> str:

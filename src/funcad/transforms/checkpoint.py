@@ -20,7 +20,6 @@ from funcad.core import tree
 from funcad.core.errors import PolicyError
 from funcad.core.program import Program, Var
 from funcad.core.tracing import (
-    PYTHON_SCALARS,
     Array,
     Params,
     Primitive,
@@ -33,16 +32,15 @@ from funcad.core.tracing import (
 )
 from funcad.primitives.barrier import barrier
 from funcad.primitives.naming import named
-from funcad.transforms.arguments import check_leaves, is_array, wraps
+from funcad.transforms.arguments import wraps
 from funcad.transforms.calls import spread
 from funcad.transforms.derived import avals_out, batched, differentiated
 from funcad.transforms.linear import LinearTrace, transpose
 from funcad.transforms.recording import (
     Chooses,
-    RecordTrace,
     forget,
-    known,
     recall,
+    record,
     remember,
 )
 
@@ -172,35 +170,15 @@ def _run(
     kwargs: dict[str, Any],
     chooses: Chooses | None = None,
 ) -> Any:
-    leaves, treedef = tree.flatten((args, kwargs))
-    arrays = [x for x in leaves if is_array(x) and type(x) not in PYTHON_SCALARS]
-    check_leaves(arrays, tree.structure(arrays), "checkpoint")
-    trace = RecordTrace(array_type_of(arrays), chooses)
-    inputs = [trace.variable(x) for x in arrays]
-    traced = iter(inputs)
+    recording = record(f, args, kwargs, "checkpoint", chooses)
+    program, operands = recording.program, recording.operands
+    params = {"program": program, "saved": recording.chosen}
+    remember(program, recording.values, recording.results)
     try:
-        inner_args, inner_kwargs = tree.unflatten(
-            treedef,
-            [
-                next(traced) if is_array(x) and type(x) not in PYTHON_SCALARS else x
-                for x in leaves
-            ],
-        )
-        outs, out_tree = tree.flatten(f(*inner_args, **inner_kwargs))
-        check_leaves(outs, out_tree, "checkpoint", "output")
-        recording = trace.end(inputs, outs)
-    finally:
-        trace.alive = False
-    operands = [*recording.captured, *arrays]
-    program = recording.program
-    del traced, inputs, inner_args, inner_kwargs
-    remember(program, [known(x) for x in operands], recording.outputs)
-    try:
-        params = {"program": program, "saved": recording.chosen}
         results = recall(checkpoint_call, operands, params)
     finally:
         forget(program)
-    return tree.unflatten(out_tree, results[: len(outs)])
+    return recording.out_tree.unflatten(results[: len(recording.outs)])
 
 
 # ------------------------------------------------------------------- checkpoint_call

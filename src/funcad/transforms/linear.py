@@ -142,7 +142,7 @@ def transpose(
             ct = [pending.pop(var, None) for var in outputs]
             if all(c is None for c in ct):
                 continue
-            params = params | {"outputs": outputs}
+            params = params | {"outputs": outputs, "consume": consume}
         else:
             ct = pending.pop(outputs[0], None)
             if ct is None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from funcad.core import tree
 from funcad.core.errors import ConcretizationError, user_line
 from funcad.core.program import Equation, Program, Var
 from funcad.core.tracing import (
@@ -23,11 +24,13 @@ from funcad.core.tracing import (
     ShapedArray,
     Trace,
     Tracer,
+    array_type_of,
     bind,
     dtype_of,
     raise_escaped,
     shape_of,
 )
+from funcad.transforms.arguments import check_leaves, is_array
 from funcad.transforms.batch import Batch
 from funcad.transforms.dual import Dual
 
@@ -77,18 +80,78 @@ class Recorded(Tracer):
 
 
 class Recording(NamedTuple):
-    """A program, what it has run on, and what that gave.
-
-    The program's inputs are ``captured``, and then the variables that it was begun
-    with; its outputs are followed by the chosen values.
-    """
+    """A program that was written down, what it has run on, and what that gave."""
 
     program: Program
-    captured: list[Array]
+    operands: list[Array]
+    """What it takes: what the function has captured, and then its arguments."""
+    results: list[Array]
+    """What it returns: the function's results, and then the chosen values."""
     chosen: int
-    """How many of the outputs are chosen values."""
-    outputs: list[Array]
-    """Values of the outputs, some of which may be unknown."""
+    """How many chosen values there are."""
+    outs: list[Array]
+    """The function's results, as tracers of a trace that has ended."""
+    out_tree: Any
+
+    @property
+    def values(self) -> list[Array]:
+        """The known parts of the operands."""
+        return [known(x) for x in self.operands]
+
+
+def record(
+    f: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    transform: str,
+    chooses: Chooses | None = None,
+) -> Recording:
+    """Run a function and write it down.
+
+    Parameters
+    ----------
+    f : callable
+        Function of pytrees.
+    args, kwargs : tuple and dict
+        Its arguments, of which arrays and tracers are traced.
+    transform : str
+        Who asks, for messages.
+    chooses : callable, optional
+        ``chooses(primitive, operands, params)`` says which operations' results to
+        return beside the function's own.
+
+    Returns
+    -------
+    Recording
+    """
+    leaves, treedef = tree.flatten((args, kwargs))
+    traced = [is_array(x) and type(x) not in PYTHON_SCALARS for x in leaves]
+    arrays = [x for x, t in zip(leaves, traced) if t]
+    trace = RecordTrace(array_type_of(arrays), chooses)
+    inputs = [trace.variable(x) for x in arrays]
+    given = iter(inputs)
+    inner = [next(given) if t else x for x, t in zip(leaves, traced)]
+    variables = [x.variable for x in inputs]
+    inner_args, inner_kwargs = tree.unflatten(treedef, inner)
+    # the values of the arguments are not kept longer than the function keeps them
+    del leaves, inputs, given, inner
+    try:
+        outs, out_tree = tree.flatten(f(*inner_args, **inner_kwargs))
+        check_leaves(outs, out_tree, transform, "output")
+        outputs = [trace.output(x) for x in outs]
+    finally:
+        trace.alive = False
+    captured = [x for x, _ in trace.captured.values()]
+    variables = [*(v for _, v in trace.captured.values()), *variables]
+    chosen = {v: x for v, x in trace.chosen.items() if v not in variables}
+    return Recording(
+        Program(variables, trace.equations, [*outputs, *chosen]),
+        [*captured, *arrays],
+        [*map(known, outs), *chosen.values()],
+        len(chosen),
+        outs,
+        out_tree,
+    )
 
 
 class RecordTrace(Trace):
@@ -115,7 +178,7 @@ class RecordTrace(Trace):
 
     def variable(self, x: Array) -> Recorded:
         """A new input of the program, for a value from outside."""
-        return Recorded(self, Var(shape_of(x), dtype_of(x), _weak(x)), known(x))
+        return Recorded(self, placeholder(x), known(x))
 
     def process(
         self, primitive: Primitive, args: Sequence[Array], params: Params
@@ -157,7 +220,7 @@ class RecordTrace(Trace):
         elif not shape_of(x):
             return x
         if id(x) not in self.captured:
-            self.captured[id(x)] = (x, Var(shape_of(x), dtype_of(x), _weak(x)))
+            self.captured[id(x)] = (x, placeholder(x))
         return self.captured[id(x)][1]
 
     def _choose(
@@ -177,34 +240,20 @@ class RecordTrace(Trace):
                 return
         self.chosen.update(zip(outputs, results, strict=True))
 
-    def end(self, inputs: Sequence[Recorded], outs: Sequence[Array]) -> Recording:
-        """What was recorded, with the tracers that it has come to."""
-        outputs, values = [], []
-        for x in outs:
-            if type(x) is Recorded and x._trace is self:
-                outputs.append(x.variable)
-                values.append(x.value)
-            else:
-                outputs.append(self._capture(x, "the output of checkpoint"))
-                values.append(known(x))
-        captured = [x for x, _ in self.captured.values()]
-        variables = [v for _, v in self.captured.values()]
-        variables += [x.variable for x in inputs]
-        for var in variables:
-            self.chosen.pop(var, None)  # inputs are there in any case
-        return Recording(
-            Program(variables, self.equations, [*outputs, *self.chosen]),
-            captured,
-            len(self.chosen),
-            [*values, *self.chosen.values()],
-        )
+    def output(self, x: Array) -> Any:
+        """An output of the program for a result of the function."""
+        if type(x) is Recorded and x._trace is self:
+            return x.variable
+        return self._capture(x, "the output of checkpoint")
 
 
-def _weak(x: Array) -> type | None:
-    """The type of the Python number that a value is, whatever tracers hold it."""
-    while isinstance(x, Dual):
+def placeholder(x: Array) -> Var:
+    """A variable for a value, which is weak where tracers hold a Python number."""
+    shape, dtype = shape_of(x), dtype_of(x)
+    while type(x) is Dual:
         x = x.primal
-    return type(x) if type(x) in PYTHON_SCALARS else getattr(x, "weak", None)
+    weak = type(x) if type(x) in PYTHON_SCALARS else getattr(x, "weak", None)
+    return Var(shape, dtype, weak)
 
 
 def known(x: Array) -> Array:
@@ -226,9 +275,7 @@ def known(x: Array) -> Array:
     return UNKNOWN
 
 
-def remember(
-    holder: Any, operands: Sequence[Array], results: Sequence[Array]
-) -> None:
+def remember(holder: Any, operands: Sequence[Array], results: Sequence[Array]) -> None:
     """Keep what a primitive's programs have given, until :func:`forget`.
 
     The programs must be known to nobody else.

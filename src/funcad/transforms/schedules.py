@@ -192,7 +192,7 @@ def fewest_evaluations(n: int, slots: int) -> int:
     --------
     >>> from funcad.transforms.schedules import fewest_evaluations
     >>> [fewest_evaluations(100, slots) for slots in (1, 3, 10, 99)]
-    [5050, 599, 334, 199]
+    [5050, 590, 322, 199]
     """
     r = _repetitions(n, slots)
     return n + r * n - math.comb(slots + r, slots + 1)
