@@ -154,6 +154,26 @@ def _feed_forward(xp: Any, block: Tree, h: Any) -> Any:
     return (0.5 * a * gate) @ block["down"] + block["down_bias"]
 
 
+def nn_transformer_loss(params: Tree, batch: Batch, heads: int) -> Any:
+    """`transformer_loss` as one writes it in funcad, with the functions of funcad.nn."""
+    from funcad import nn
+
+    def normalised(norm: Tree, h: Any) -> Any:
+        return nn.layer_norm(h, norm["scale"], norm["shift"])
+
+    h = params["token"][batch.tokens] + params["position"]
+    for block in params["blocks"]:
+        qkv = normalised(block["norm1"], h) @ block["qkv"]
+        by_head = (*h.shape[:-1], heads, h.shape[-1] // heads)
+        q, k, v = (x.reshape(by_head) for x in np.split(qkv, 3, axis=-1))
+        mixed = nn.dot_product_attention(q, k, v, is_causal=True)
+        h = h + mixed.reshape(h.shape) @ block["project"]
+        a = normalised(block["norm2"], h) @ block["up"] + block["up_bias"]
+        h = h + nn.gelu(a) @ block["down"] + block["down_bias"]
+    logits = normalised(params["norm"], h) @ params["head"]
+    return np.mean(nn.softmax_cross_entropy(logits, batch.targets))
+
+
 def torch_transformer_loss(params: Tree, batch: Batch, heads: int) -> Any:
     """`transformer_loss` as one writes it in PyTorch."""
     from torch.nn import functional as F

@@ -1,21 +1,245 @@
-"""A program as a function of flat arguments."""
+"""Compiled programs: functions of flat arguments, made of the source that they show.
+
+A :class:`Compiled` is made for the arrays of one library, NumPy's unless said
+otherwise.  Those of another library get a function of their own, without a workspace,
+in which ``np`` is that library's namespace.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+import linecache
+import os
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, NoReturn
 
+import numpy as np
+
+from funcad.backends import backend_of, backend_of_type
 from funcad.compile.dead_code import eliminate_dead_code
-from funcad.core.program import Program
+from funcad.compile.plan import THRESHOLD, Place, Plan, nbytes, plan
+from funcad.compile.source import Source, write
+from funcad.core.errors import format_line
+from funcad.core.program import Program, Var
+from funcad.core.tracing import Array, raise_explained
+
+_numbers = itertools.count(1)
+# in funcad's own folder, so that errors name the user's line and not this one
+_FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
-def compiled(program: Program) -> Any:
-    """The callable form of a program, made once."""
-    found = program.derived.get(compiled)
+class Memory(NamedTuple):
+    """Bytes that a compiled program needs."""
+
+    arguments: int
+    """Its arguments, if they are NumPy arrays in memory of their own."""
+    constants: int
+    """Arrays that the program holds."""
+    workspace: int
+    """Memory kept between calls for intermediate values, for each call at a time."""
+    temporaries: int
+    """The most that other values hold at once, outputs among them."""
+    outputs: int
+    """What is left of a call."""
+
+    @property
+    def peak(self) -> int:
+        """The most that is in use at once, arguments and constants included."""
+        return self.arguments + self.constants + self.workspace + self.temporaries
+
+    def __str__(self) -> str:
+        rows = [*zip(self._fields, self), ("peak", self.peak)]
+        return "\n".join(f"{name:<12}{size / 2**20:10.3f} MiB" for name, size in rows)
+
+
+class Compiled:
+    """A program as a function, ``compiled(*arguments) -> tuple of outputs``.
+
+    Parameters
+    ----------
+    program : Program
+        Without tracers among its constants.
+    array_type : type, optional
+        Of the arrays that it runs on.
+    threshold : int, optional
+        Bytes from which on intermediate values lie in the workspace.
+
+    Attributes
+    ----------
+    program : Program
+        What it was made of.
+    optimized : Program
+        What runs.
+    function : callable
+        The bare function: errors that it raises have not been explained.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_backend",
+        "_plan",
+        "_source",
+        "_spare",
+        "filename",
+        "function",
+        "optimized",
+        "program",
+    )
+
+    def __init__(
+        self,
+        program: Program,
+        array_type: type = np.ndarray,
+        threshold: int = THRESHOLD,
+    ) -> None:
+        backend = backend_of_type(array_type)
+        on_host = backend.namespace is np
+        self.program = program
+        self.optimized = program = eliminate_dead_code(program)
+        self._backend = backend
+        self._plan: Plan = plan(program, threshold if on_host else None)
+        self._source: Source = write(program, self._plan)
+        self._spare: list[tuple[Array, ...]] = []
+        self.filename = os.path.join(_FOLDER, f"<program {next(_numbers)}>")
+        self.function = self._define()
+
+    def __call__(self, *args: Array) -> tuple[Any, ...]:
+        try:
+            return self.function(*args)  # type: ignore[no-any-return]
+        except Exception as error:
+            if len(args) == len(self.program.inputs):
+                backend = backend_of(*args)
+                if backend is not self._backend:
+                    array_type = next(type(x) for x in args if backend_of(x) is backend)
+                    return compiled(self.program, array_type)(*args)
+            self.explain(error)
+
+    @property
+    def source(self) -> str:
+        """The text of the function."""
+        return self._source.text
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        """Arrays that the source has names for."""
+        return self._source.constants
+
+    @property
+    def functions(self) -> dict[str, Callable[..., Any]]:
+        """What the source calls that is not NumPy's."""
+        return self._source.functions
+
+    def memory(self) -> Memory:
+        """What it needs to run.
+
+        Returns
+        -------
+        Memory
+        """
+        outputs = {id(v): v for v in self.optimized.outputs if v is not None}
+        return Memory(
+            sum(map(nbytes, self.optimized.inputs)),
+            sum(map(nbytes, self.optimized.constants)),
+            self._plan.workspace,
+            self._plan.temporaries,
+            sum(map(nbytes, outputs.values())),
+        )
+
+    def clear(self) -> None:
+        """Let go of the memory that is kept between calls."""
+        self._spare.clear()
+
+    def explain(self, error: Exception) -> NoReturn:
+        """Raise what the function raised as the eager operation would have.
+
+        A note names the user's line that the equation comes from.
+        """
+        frame, number = None, 0
+        trace = error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == self.filename:
+                frame, number = trace.tb_frame, trace.tb_lineno
+            trace = trace.tb_next
+        equations = self._source.equations
+        equation = equations[number - 1] if 0 < number <= len(equations) else None
+        if frame is None or equation is None:
+            raise error
+        if equation.line is not None:
+            error.add_note(f"in a compiled function, from {format_line(equation.line)}")
+        names = self._source.names
+        operands = [
+            frame.f_locals.get(names[v]) if type(v) is Var else v
+            for v in equation.inputs
+        ]
+        raise_explained(error, equation.primitive.name, operands)
+
+    def __repr__(self) -> str:
+        return f"<compiled program of {len(self.optimized.equations)} equations>"
+
+    # ---------------------------------------------------------------------------- how
+
+    def _define(self) -> Callable[..., Any]:
+        source = self._source
+        text = source.text
+        names: dict[str, Any] = {
+            "np": self._backend.namespace,
+            "spare": self._spare,
+            "take_workspace": _taker(self._spare, source.places, self._plan.workspace),
+            **source.functions,
+            **source.constants,
+        }
+        exec(compile(text, self.filename, "exec"), names)
+        lines = text.splitlines(keepends=True)
+        linecache.cache[self.filename] = (len(text), None, lines, self.filename)
+        weakref.finalize(self, linecache.cache.pop, self.filename, None)
+        return names[source.name]  # type: ignore[no-any-return]
+
+
+def _taker(
+    spare: list[tuple[Array, ...]], places: Sequence[Place], size: int
+) -> Callable[[], tuple[Array, ...]]:
+    """Function that gives the arrays of a workspace that no other call is using."""
+
+    def take_workspace() -> tuple[Array, ...]:
+        try:
+            return spare.pop()
+        except IndexError:
+            return workspace(places, size)
+
+    return take_workspace
+
+
+def workspace(places: Sequence[Place], size: int) -> tuple[Array, ...]:
+    """New memory, and the arrays that lie in it."""
+    block = np.empty(size + 64, np.uint8)
+    start = -block.ctypes.data % 64
+    arrays = []
+    for offset, shape, dtype in places:
+        begin = start + offset
+        stop = begin + nbytes(Var(shape, dtype))
+        arrays.append(block[begin:stop].view(dtype).reshape(shape))
+    return tuple(arrays)
+
+
+def compiled(program: Program, array_type: type = np.ndarray) -> Compiled:
+    """The compiled form of a program, made once.
+
+    Parameters
+    ----------
+    program : Program
+        Without tracers among its constants.
+    array_type : type, optional
+        Of the arrays that it is to run on; calls with another library's arrays are
+        right too, but slower.
+
+    Returns
+    -------
+    Compiled
+    """
+    key = (compiled, array_type)
+    found = program.derived.get(key)
     if found is None:
-        optimized = eliminate_dead_code(program)
-
-        def run(*args: Any) -> tuple[Any, ...]:
-            return tuple(optimized.evaluate(args))
-
-        found = program.derived.setdefault(compiled, run)
-    return found
+        # two threads may both get here: the first one's result is everybody's
+        found = program.derived.setdefault(key, Compiled(program, array_type))
+    return found  # type: ignore[no-any-return]

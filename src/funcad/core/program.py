@@ -121,7 +121,7 @@ class Program:
 
         def name(v: Any) -> str:
             if isinstance(v, Var):
-                return names.setdefault(v, _letters(len(names)))
+                return names.setdefault(v, letters(len(names)))
             if v is None:
                 return "0"
             if shape_of(v):
@@ -171,7 +171,7 @@ def _param(value: Any) -> str:
     return getattr(value, "__name__", None) or str(value)
 
 
-def _letters(i: int) -> str:
+def letters(i: int) -> str:
     """a, b, ..., z, ba, bb, ...: names of variables, in base 26."""
     name = ""
     while True:

@@ -173,6 +173,9 @@ class Primitive:
         ``flops(inputs, outputs, params)``, floating-point operations from avals.
     body : callable, optional
         ``body(params)``, the program that this primitive is nothing but a call of.
+    view : str, optional
+        When the result is a view of the first operand: "always", where that is
+        "contiguous", or where it has the "same dtype"; otherwise it may be one.
     multiple : bool
         Whether the results come as a tuple.
     opaque : bool
@@ -196,6 +199,7 @@ class Primitive:
         "opaque",
         "simplify",
         "transpose",
+        "view",
     )
 
     def __init__(
@@ -212,6 +216,7 @@ class Primitive:
         simplify: Callable[..., Any] | None = None,
         flops: Callable[..., Any] | None = None,
         body: Callable[..., Any] | None = None,
+        view: str = "",
         multiple: bool = False,
         opaque: bool = False,
         family: str = "",
@@ -227,6 +232,7 @@ class Primitive:
         self.simplify = simplify
         self.flops = flops
         self.body = body
+        self.view = view
         self.multiple = multiple
         self.opaque = opaque
         self.family = family

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from funcad.core.tracing import Array, dtype_of, shape_of
+from funcad.core.tracing import Array, Operand, Params, dtype_of, shape_of
 from funcad.primitives.elementwise import broadcast_shapes, conjugate
 from funcad.primitives.families import multilinear
 from funcad.primitives.shape import (
@@ -74,10 +76,26 @@ def _matmul_batch(values: Any, axes: Any) -> tuple[Array, int]:
     return matmul(x, y), 0
 
 
+def _matmul_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    x, y = operands
+    into = "" if out is None else f", out={out}"
+    if len(y.shape) != 2 or len(x.shape) == 2 or 0 in x.shape:
+        return f"np.matmul({x.text}, {y.text}{into})"
+    *lead, inner = x.shape
+    rows, columns = math.prod(lead), y.shape[-1]
+    if out is not None:
+        into = f", out={out}.reshape({rows}, {columns})"
+    product = f"np.matmul({x.text}.reshape({rows}, {inner}), {y.text}{into})"
+    return f"{product}.reshape({', '.join(map(str, (*lead, columns)))})"
+
+
 matmul = multilinear(
     "matmul",
     _matmul,
     _matmul_abstract,
     transposes=[_transpose_left, _transpose_right],
     batch=_matmul_batch,
+    code=_matmul_code,
 )

@@ -21,6 +21,7 @@ from funcad.core.program import Var
 from funcad.core.tracing import (
     PYTHON_SCALARS,
     Array,
+    Operand,
     Params,
     Primitive,
     Tracer,
@@ -28,6 +29,7 @@ from funcad.core.tracing import (
     dtype_of,
     shape_of,
 )
+from funcad.primitives.code import Code, call, infix, plain, ufunc
 from funcad.primitives.families import one_at_a_time
 from funcad.primitives.shape import (
     batches_to_front,
@@ -41,10 +43,11 @@ Rule = Callable[..., Any]
 
 def elementwise(
     name: str,
-    ufunc: Callable[..., Any],
+    function: Callable[..., Any],
     *partials: Rule | None,
     jvp: Rule | None = None,
     transpose: Rule | None = None,
+    code: Code | None = None,
 ) -> Primitive:
     """A function applied entry by entry to operands that broadcast.
 
@@ -52,7 +55,7 @@ def elementwise(
     ----------
     name : str
         Name of the primitive.
-    ufunc : callable
+    function : callable
         The implementation.
     *partials : callable or None
         For each operand, one or two, ``partial(ans, *operands)``, the derivative of the
@@ -62,15 +65,18 @@ def elementwise(
         The whole JVP rule, for functions that have no such partials.
     transpose : callable, optional
         The whole transpose rule, for functions that are linear.
+    code : callable, optional
+        What compiled programs write, where the implementation is no ufunc of NumPy's.
     """
     if partials:
         jvp = (_unary_jvp if len(partials) == 1 else _binary_jvp)(*partials)  # type: ignore[arg-type]
     primitive = Primitive(
         name,
-        ufunc,
-        _abstract(ufunc),
+        function,
+        _abstract(function),
         jvp=jvp,
         transpose=transpose,
+        code=code or ufunc(function),
         family="elementwise",
     )
     primitive.batch = functools.partial(_batch, primitive)
@@ -213,10 +219,36 @@ def _weighted_sum_batch(
     return bind(weighted_sum, values, {"shape": (size, *shape), "dtype": dtype}), 0
 
 
+def _weighted_sum_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    terms = []
+    broadcast = broadcast_shapes([x.shape for x in operands])
+    dtypes = []
+    for t, c in zip(operands[::2], operands[1::2], strict=True):
+        if t.weak:
+            return None
+        dtypes += [t.dtype] + ([c.dtype] if not c.weak else [])
+        terms.append(t.text if c.text == "1" else f"{t.text} * {c.text}")
+        if c.weak not in (None, float, int) or (
+            c.weak and t.dtype.kind not in ("fc" if c.weak is float else "fciu")
+        ):
+            return None
+    if broadcast != params["shape"] or any(d != params["dtype"] for d in dtypes):
+        return None
+    if out is None:
+        return " + ".join(terms)
+    if len(terms) == 1:
+        _, _, factor = terms[0].partition(" * ")
+        return f"np.multiply({operands[0].text}, {factor or 1}, out={out})"
+    return f"np.add({' + '.join(terms[:-1])}, {terms[-1]}, out={out})"
+
+
 weighted_sum = Primitive(
     "weighted_sum",
     _weighted_sum,
     None,
+    code=_weighted_sum_code,
     jvp=_weighted_sum_jvp,
     transpose=_weighted_sum_transpose,
     batch=_weighted_sum_batch,
@@ -252,6 +284,7 @@ add = elementwise(
     lambda ans, x, y: 1,
     lambda ans, x, y: 1,
     transpose=_signed(1, 1),
+    code=infix("+", "add"),
 )
 subtract = elementwise(
     "subtract",
@@ -259,6 +292,7 @@ subtract = elementwise(
     lambda ans, x, y: 1,
     lambda ans, x, y: -1,
     transpose=_signed(1, -1),
+    code=infix("-", "subtract"),
 )
 multiply = elementwise(
     "multiply",
@@ -272,6 +306,7 @@ multiply = elementwise(
             lambda ct, aval, x, y: sum_to(ct * x, aval),
         ],
     ),
+    code=infix("*", "multiply"),
 )
 divide = elementwise(
     "divide",
@@ -281,9 +316,14 @@ divide = elementwise(
     transpose=one_at_a_time(
         "divide", [lambda ct, aval, x, y: sum_to(ct / y, aval), None]
     ),
+    code=infix("/", "divide"),
 )
 negative = elementwise(
-    "negative", operator.neg, lambda ans, x: -1, transpose=_signed(-1)
+    "negative",
+    operator.neg,
+    lambda ans, x: -1,
+    transpose=_signed(-1),
+    code=infix("-", "negative"),
 )
 positive = elementwise("positive", np.positive, lambda ans, x: 1, transpose=_signed(1))
 
@@ -293,6 +333,7 @@ real = elementwise(
     lambda x: namespace(x).real(x),
     jvp=lambda ans, primals, tangents, params: real(*tangents),
     transpose=lambda ct, args, params: (convert(ct, dtype=args[0].dtype),),
+    code=plain("np.real({})"),
 )
 imag = elementwise(
     "imag",
@@ -301,6 +342,7 @@ imag = elementwise(
     transpose=lambda ct, args, params: (
         convert(ct * -1j if args[0].dtype.kind == "c" else ct * 0, dtype=args[0].dtype),
     ),
+    code=plain("np.imag({})"),
 )
 conjugate = elementwise(
     "conjugate",
@@ -308,7 +350,7 @@ conjugate = elementwise(
     jvp=lambda ans, primals, tangents, params: conjugate(*tangents),
     transpose=lambda ct, args, params: (conjugate(ct),),
 )
-stop_gradient = elementwise("stop_gradient", lambda x: x)
+stop_gradient = elementwise("stop_gradient", lambda x: x, code=plain("{}"))
 
 
 def _select_jvp(
@@ -332,11 +374,27 @@ def _select_transpose(ct: Array, args: Sequence[Any], params: Params) -> Any:
     )
 
 
+def _select(condition: Array, x: Array, y: Array, out: Array = None) -> Array:
+    if out is None:
+        return namespace(condition, x, y).where(condition, x, y)
+    np.copyto(out, y)
+    np.copyto(out, x, where=condition)
+    return out
+
+
+def _select_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    function = "np.where" if out is None else "select"
+    return call(function)(operands, params, out)
+
+
 select = elementwise(
     "select",
-    lambda condition, x, y: namespace(condition, x, y).where(condition, x, y),
+    _select,
     jvp=_select_jvp,
     transpose=_select_transpose,
+    code=_select_code,
 )
 
 # ------------------------------------------------------- exponentials, logarithms
@@ -458,7 +516,9 @@ def _sinc_slope(ans: Array, x: Array) -> Array:
     return math.pi * select(near, series * u, far)
 
 
-sinc = elementwise("sinc", lambda x: namespace(x).sinc(x), _sinc_slope)
+sinc = elementwise(
+    "sinc", lambda x: namespace(x).sinc(x), _sinc_slope, code=plain("np.sinc({})")
+)
 arcsinh = elementwise("arcsinh", np.arcsinh, lambda ans, x: 1 / sqrt(x * x + 1))
 arccosh = elementwise(
     "arccosh", np.arccosh, lambda ans, x: 1 / (sqrt(x - 1) * sqrt(x + 1))
@@ -522,7 +582,12 @@ fmod = elementwise(
     "fmod", np.fmod, lambda ans, x, y: 1, lambda ans, x, y: -trunc(x / y)
 )
 floor_divide = elementwise("floor_divide", np.floor_divide)
-fraction = elementwise("fraction", lambda x: namespace(x).modf(x)[0], lambda ans, x: 1)
+fraction = elementwise(
+    "fraction",
+    lambda x: namespace(x).modf(x)[0],
+    lambda ans, x: 1,
+    code=plain("np.modf({})[0]"),
+)
 
 # ------------------------------------------------------------------ mantissa, exponent
 
@@ -539,11 +604,14 @@ ldexp = elementwise(
         "ldexp", [lambda ct, aval, x, n: sum_to(ldexp(ct, n), aval), None]
     ),
 )
-exponent = elementwise("exponent", lambda x: namespace(x).frexp(x)[1])
+exponent = elementwise(
+    "exponent", lambda x: namespace(x).frexp(x)[1], code=plain("np.frexp({})[1]")
+)
 mantissa = elementwise(
     "mantissa",
     lambda x: namespace(x).frexp(x)[0],
     jvp=lambda ans, primals, tangents, params: ldexp(*tangents, -exponent(*primals)),
+    code=plain("np.frexp({})[0]"),
 )
 
 # ------------------------------------------------------ piecewise constant, discrete

@@ -28,6 +28,8 @@ def linear(
     *,
     transpose: Rule,
     batch: Rule,
+    code: Rule | None = None,
+    view: str = "",
     multiple: bool = False,
 ) -> Primitive:
     """A function that is linear in its first operand; the others are indices or so.
@@ -51,6 +53,8 @@ def linear(
         jvp=jvp,
         transpose=whole_transpose,
         batch=batch,
+        code=code,
+        view=view,
         multiple=multiple,
         family="linear",
     )
@@ -64,6 +68,7 @@ def multilinear(
     *,
     transposes: Sequence[Rule],
     batch: Rule,
+    code: Rule | None = None,
 ) -> Primitive:
     """A product: linear in each operand while the others are held.
 
@@ -86,6 +91,7 @@ def multilinear(
         jvp=jvp,
         transpose=one_at_a_time(name, transposes),
         batch=batch,
+        code=code,
         family="multilinear",
     )
     return primitive

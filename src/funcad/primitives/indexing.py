@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import backend_of, namespace
-from funcad.core.tracing import Array, Primitive, shape_of
+from funcad.core.tracing import Array, Operand, Params, Primitive, shape_of
+from funcad.primitives.code import call, subscript
 from funcad.primitives.elementwise import select
 from funcad.primitives.families import linear
 from funcad.primitives.shape import (
@@ -46,17 +47,31 @@ def _index_batch(values: Any, axes: Any, template: Template) -> tuple[Array, int
     return index(x, template=(slice(None), *template)), 0
 
 
+def _index_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    (x,) = operands
+    if out is not None or x.weak:
+        return None
+    return f"{x.text}[{subscript(params['template'])}]"
+
+
 index = linear(
     "index",
     lambda x, template: x[template],
     lambda x, template: (np.broadcast_to(_SPECIMEN, x.shape)[template].shape, x.dtype),
     transpose=lambda ct, x, template: embed(ct, shape=x.shape, template=template),
     batch=_index_batch,
+    code=_index_code,
+    view="always",
 )
 
 
-def _embed(x: Array, shape: Shape, template: Template) -> Array:
-    out = namespace(x).zeros(shape, x.dtype)
+def _embed(x: Array, shape: Shape, template: Template, out: Array = None) -> Array:
+    if out is None:
+        out = namespace(x).zeros(shape, x.dtype)
+    else:
+        out[...] = 0
     out[template] = x
     return out
 
@@ -75,6 +90,7 @@ embed = linear(
     lambda x, shape, template: (shape, x.dtype),
     transpose=lambda ct, x, shape, template: index(ct, template=template),
     batch=_embed_batch,
+    code=call("embed"),
 )
 
 # ----------------------------------------------------------- gathering and scattering
@@ -107,12 +123,22 @@ def _rows(like: Array, size: int, rank: int) -> Array:
     return namespace(like).arange(size).reshape((size, *(1,) * rank))
 
 
+def _gather_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    x, *indices = operands
+    if out is not None or x.weak or not indices:
+        return None
+    return f"{x.text}[{', '.join([i.text for i in indices])}]"
+
+
 gather = linear(
     "gather",
     lambda x, *indices: x[indices],
     _gather_abstract,
     transpose=lambda ct, x, *indices: scatter_sum(ct, *indices, shape=x.shape),
     batch=_gather_batch,
+    code=_gather_code,
 )
 
 

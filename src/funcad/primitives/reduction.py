@@ -5,13 +5,14 @@ Axes in parameters are non-negative; reductions take a tuple of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from funcad.backends import namespace
-from funcad.core.tracing import Array, Primitive, bind, shape_of
+from funcad.core.tracing import Array, Operand, Params, Primitive, bind, shape_of
+from funcad.primitives.code import Code, method
 from funcad.primitives.elementwise import select
 from funcad.primitives.families import Rule, linear, multilinear, sum_of_jvps
 from funcad.primitives.indexing import index, take_along
@@ -34,7 +35,13 @@ from funcad.primitives.shape import (
 )
 
 
-def reduction(name: str, impl: Rule, dtype: Rule, jvp: Rule | None = None) -> Primitive:
+def reduction(
+    name: str,
+    impl: Rule,
+    dtype: Rule,
+    jvp: Rule | None = None,
+    code: Code | None = None,
+) -> Primitive:
     """A reduction with parameters ``axis`` (a tuple) and ``keepdims``.
 
     Parameters
@@ -63,6 +70,7 @@ def reduction(name: str, impl: Rule, dtype: Rule, jvp: Rule | None = None) -> Pr
         abstract,
         jvp=None if jvp is None else sum_of_jvps(jvp),
         batch=batch,
+        code=code,
         family="reduction",
     )
     return primitive
@@ -119,18 +127,28 @@ def _boolean(dtype: Any) -> Any:
     return np.dtype(bool)
 
 
-reduce_max = reduction("reduce_max", _method("max"), _same, _extremum_jvp)
-reduce_min = reduction("reduce_min", _method("min"), _same, _extremum_jvp)
-reduce_prod = reduction("reduce_prod", _method("prod"), _promoted, _product_jvp)
-reduce_any = reduction("reduce_any", _method("any"), _boolean)
-reduce_all = reduction("reduce_all", _method("all"), _boolean)
+reduce_max = reduction(
+    "reduce_max", _method("max"), _same, _extremum_jvp, code=method("max")
+)
+reduce_min = reduction(
+    "reduce_min", _method("min"), _same, _extremum_jvp, code=method("min")
+)
+reduce_prod = reduction(
+    "reduce_prod", _method("prod"), _promoted, _product_jvp, code=method("prod")
+)
+reduce_any = reduction("reduce_any", _method("any"), _boolean, code=method("any"))
+reduce_all = reduction("reduce_all", _method("all"), _boolean, code=method("all"))
 
 
 # ---------------------------------------------------------- positions along one axis
 
 
 def positional(
-    name: str, impl: Rule, result: Rule, jvp: Rule | None = None
+    name: str,
+    impl: Rule,
+    result: Rule,
+    jvp: Rule | None = None,
+    code: Code | None = None,
 ) -> Primitive:
     """A function along one ``axis``; ``result(shape, dtype, axis)`` gives its aval."""
 
@@ -144,6 +162,7 @@ def positional(
         lambda x, axis, **params: result(x.shape, x.dtype, axis),
         jvp=None if jvp is None else sum_of_jvps(jvp),
         batch=batch,
+        code=code,
         family="along axis",
     )
     return primitive
@@ -157,8 +176,18 @@ def _unchanged(shape: Shape, dtype: Any, axis: int) -> tuple[Shape, Any]:
     return shape, dtype
 
 
-argmax = positional("argmax", lambda x, axis: x.argmax(axis=axis), _without_axis)
-argmin = positional("argmin", lambda x, axis: x.argmin(axis=axis), _without_axis)
+argmax = positional(
+    "argmax",
+    lambda x, axis: x.argmax(axis=axis),
+    _without_axis,
+    code=method("argmax", takes_out=False),
+)
+argmin = positional(
+    "argmin",
+    lambda x, axis: x.argmin(axis=axis),
+    _without_axis,
+    code=method("argmin", takes_out=False),
+)
 
 
 # ------------------------------------------------------------------------ cumulative
@@ -176,12 +205,21 @@ def _cumsum_batch(values: Any, axes: Any, axis: int, reverse: bool) -> Any:
     return cumsum(x, axis=axis + 1, reverse=reverse), 0
 
 
+def _cumsum_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    if params["reverse"]:
+        return None
+    return method("cumsum")(operands, {"axis": params["axis"]}, out)
+
+
 cumsum = linear(
     "cumsum",
     _cumsum,
     lambda x, axis, reverse: (x.shape, np.empty(0, x.dtype).cumsum().dtype),
     transpose=lambda ct, x, axis, reverse: cumsum(ct, axis=axis, reverse=not reverse),
     batch=_cumsum_batch,
+    code=_cumsum_code,
 )
 
 
@@ -233,7 +271,11 @@ def _cumprod_aval(shape: Shape, dtype: Any, axis: int) -> tuple[Shape, Any]:
 
 
 cumprod = positional(
-    "cumprod", lambda x, axis: x.cumprod(axis=axis), _cumprod_aval, _cumprod_jvp
+    "cumprod",
+    lambda x, axis: x.cumprod(axis=axis),
+    _cumprod_aval,
+    _cumprod_jvp,
+    code=method("cumprod"),
 )
 cummax = positional("cummax", _accumulate(np.maximum), _unchanged, _running_jvp)
 cummin = positional("cummin", _accumulate(np.minimum), _unchanged, _running_jvp)

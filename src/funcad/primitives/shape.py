@@ -14,7 +14,8 @@ import numpy as np
 
 from funcad.backends import namespace
 from funcad.core.program import Var
-from funcad.core.tracing import Array, Params, Primitive, bind, shape_of
+from funcad.core.tracing import Array, Operand, Params, Primitive, bind, shape_of
+from funcad.primitives.code import call, literal, method, subscript
 from funcad.primitives.families import linear
 
 Shape = tuple[int, ...]
@@ -103,7 +104,10 @@ def shifted(axes: Sequence[int], batch_axis: int) -> tuple[int, ...]:
 # ------------------------------------------------------------------- the primitives
 
 
-def _convert(x: Array, dtype: Any) -> Array:
+def _convert(x: Array, dtype: Any, out: Array = None) -> Array:
+    if out is not None:
+        out[...] = x
+        return out
     # a number becomes NumPy's scalar, which arrays of every library can meet
     x = x if hasattr(x, "astype") else np.asarray(x)[()]
     if x.dtype.kind == "c" and dtype.kind not in "cb":
@@ -119,6 +123,20 @@ def _convert_jvp(
     return bind(convert, tangents, params)
 
 
+def _convert_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    (x,), dtype = operands, params["dtype"]
+    if x.weak:
+        return None
+    text = x.text
+    if x.dtype.kind == "c" and dtype.kind not in "cb":
+        text += ".real"
+    if out is not None:
+        return f"convert({text}, {literal(dtype)}, out={out})"
+    return f"{text}.astype({literal(dtype)}, copy=False)"
+
+
 convert = Primitive(
     "convert",
     _convert,
@@ -128,6 +146,8 @@ convert = Primitive(
         bind(convert, (ct,), {"dtype": args[0].dtype}),
     ),
     batch=lambda values, axes, dtype: (convert(values[0], dtype=dtype), axes[0]),
+    code=_convert_code,
+    view="same dtype",
     family="linear",
 )
 
@@ -137,12 +157,31 @@ def _reshape_batch(values: Any, axes: Any, shape: Shape) -> tuple[Array, int]:
     return reshape(x, shape=(x.shape[0], *shape)), 0
 
 
+def _reshape(x: Array, shape: Shape, out: Array = None) -> Array:
+    if out is None:
+        return x.reshape(shape)
+    out.reshape(x.shape)[...] = x
+    return out
+
+
+def _reshape_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    if operands[0].weak:
+        return None
+    if out is not None:
+        return call("reshape")(operands, params, out)
+    return f"{operands[0].text}.reshape({literal(params['shape'])})"
+
+
 reshape = linear(
     "reshape",
-    lambda x, shape: x.reshape(shape),
+    _reshape,
     lambda x, shape: (shape, x.dtype),
     transpose=lambda ct, x, shape: reshape(ct, shape=x.shape),
     batch=_reshape_batch,
+    code=_reshape_code,
+    view="contiguous",
 )
 
 
@@ -150,6 +189,14 @@ def _transpose_batch(values: Any, axes: Any, /, **params: Any) -> tuple[Array, i
     (x,), (axis,) = values, axes
     order = (axis, *shifted(params["axes"], axis))
     return transpose(x, axes=order), 0
+
+
+def _transpose_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    if out is not None or operands[0].weak:
+        return None
+    return f"{operands[0].text}.transpose({literal(params['axes'])})"
 
 
 def inverse_order(axes: Sequence[int]) -> tuple[int, ...]:
@@ -166,6 +213,8 @@ transpose = linear(
     lambda x, axes: (tuple([x.shape[a] for a in axes]), x.dtype),
     transpose=lambda ct, x, axes: transpose(ct, axes=inverse_order(axes)),
     batch=_transpose_batch,
+    code=_transpose_code,
+    view="always",
 )
 
 
@@ -174,12 +223,22 @@ def _broadcast_batch(values: Any, axes: Any, shape: Shape) -> tuple[Array, int]:
     return broadcast_to(x, shape=(size, *shape)), 0
 
 
+def _broadcast_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    if out is not None:
+        return None
+    return f"np.broadcast_to({operands[0].text}, {literal(params['shape'])})"
+
+
 broadcast_to = linear(
     "broadcast_to",
     lambda x, shape: namespace(x).broadcast_to(x, shape),
     lambda x, shape: (shape, x.dtype),
     transpose=lambda ct, x, shape: sum_to(ct, x),
     batch=_broadcast_batch,
+    code=_broadcast_code,
+    view="always",
 )
 
 
@@ -221,7 +280,12 @@ def _sum_batch(
 
 
 reduce_sum = linear(
-    "reduce_sum", _sum, _sum_abstract, transpose=_sum_transpose, batch=_sum_batch
+    "reduce_sum",
+    _sum,
+    _sum_abstract,
+    transpose=_sum_transpose,
+    batch=_sum_batch,
+    code=method("sum"),
 )
 
 
@@ -272,6 +336,16 @@ def _concatenate_abstract(*operands: Any, axis: int) -> tuple[Shape, Any]:
     return tuple(shape), dtype
 
 
+def _concatenate_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    if any(x.weak for x in operands):
+        return None
+    parts = ", ".join([x.text for x in operands])
+    into = "" if out is None else f", out={out}"
+    return f"np.concatenate([{parts}], axis={params['axis']}{into})"
+
+
 concatenate = Primitive(
     "concatenate",
     lambda *parts, axis: namespace(*parts).concatenate(parts, axis=axis),
@@ -279,6 +353,7 @@ concatenate = Primitive(
     jvp=_concatenate_jvp,
     transpose=_concatenate_transpose,
     batch=_concatenate_batch,
+    code=_concatenate_code,
     family="linear",
 )
 
@@ -312,12 +387,28 @@ def _split_batch(values: Any, axes: Any, sizes: Shape, axis: int) -> tuple[Any, 
     return split(x, sizes=sizes, axis=axis + 1), [0] * len(sizes)
 
 
+def _split_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    (x,), sizes, axis = operands, params["sizes"], params["axis"]
+    if out is not None or x.weak:
+        return None
+    start, parts = 0, []
+    for size in sizes:
+        place = (*(slice(None),) * axis, slice(start, start + size))
+        parts.append(f"{x.text}[{subscript(place)}]")
+        start += size
+    return f"({', '.join(parts)},)"
+
+
 split = linear(
     "split",
     _split,
     _split_abstract,
     transpose=_split_transpose,
     batch=_split_batch,
+    code=_split_code,
+    view="always",
     multiple=True,
 )
 
@@ -338,9 +429,12 @@ def _pad_batch(values: Any, axes: Any, widths: Any) -> tuple[Array, int]:
     return pad(x, widths=((0, 0), *widths)), 0
 
 
-def _pad(x: Array, widths: Any) -> Array:
-    sizes = [b + n + a for n, (b, a) in zip(x.shape, widths, strict=True)]
-    out = namespace(x).zeros(tuple(sizes), x.dtype)
+def _pad(x: Array, widths: Any, out: Array = None) -> Array:
+    if out is None:
+        sizes = [b + n + a for n, (b, a) in zip(x.shape, widths, strict=True)]
+        out = namespace(x).zeros(tuple(sizes), x.dtype)
+    else:
+        out[...] = 0
     inside = [slice(b, b + n) for n, (b, _) in zip(x.shape, widths, strict=True)]
     out[tuple(inside)] = x
     return out
@@ -355,4 +449,5 @@ pad = linear(
     ),
     transpose=_pad_transpose,
     batch=_pad_batch,
+    code=call("pad"),
 )

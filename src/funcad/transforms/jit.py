@@ -50,9 +50,14 @@ class Entry(NamedTuple):
 
     program: Program
     out_tree: Any
-    run: Callable[..., tuple[Array, ...]]
+    array_type: type
     captured: Sequence[Tracer]
     """Tracers of outer transforms, the program's first arguments."""
+
+    @property
+    def run(self) -> Callable[..., tuple[Array, ...]]:
+        """The compiled program, made when it is first run on arrays."""
+        return compiled(self.program, self.array_type)
 
     def result(self, outs: Sequence[Array]) -> Any:
         """The function's result from the program's."""
@@ -150,7 +155,7 @@ class Jitted:
         self._inline = inline
         self._entries: dict[Signature, Entry] = {}
         # the same by shapes and dtypes, for calls with nothing but arrays
-        self._quick: dict[tuple[Any, ...], Entry] = {}
+        self._quick: dict[tuple[Any, ...], tuple[Callable[..., Any], Any]] = {}
         # programs of functions that close over tracers, found again by equality
         self._open: dict[Program, Program] = {}
         self._latest: Signature | None = None
@@ -166,11 +171,12 @@ class Jitted:
                     break
                 avals += (x.shape, x.dtype)
             else:
-                entry = self._quick.get(tuple(avals))
-                if entry is not None:
+                found = self._quick.get(tuple(avals))
+                if found is not None:
+                    run, out_tree = found
                     self._hits += 1
-                    outs = entry.run(*args)
-                    return outs[0] if entry.out_tree is _LEAF else entry.result(outs)
+                    outs = run(*args)
+                    return outs[0] if out_tree is _LEAF else out_tree.unflatten(outs)
         return self._call(args, kwargs)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -229,9 +235,10 @@ class Jitted:
         else:
             self._hits += 1
         if not entry.captured and not any(isinstance(x, Tracer) for x in leaves):
-            outs = entry.run(*leaves)
+            run = entry.run
+            outs = run(*leaves)
             if not kwargs and all(type(x) is np.ndarray for x in args):
-                self._quick[signature.avals] = entry
+                self._quick[signature.avals] = run, entry.out_tree
             return entry.result(outs)
         check_leaves(leaves, treedef, "jit", name=argument_name)
         leaves = [*entry.captured, *leaves]
@@ -255,8 +262,8 @@ class Jitted:
         if captured:
             # the next call captures other tracers, most likely in the same program
             program = self._open.setdefault(program, program)
-            return Entry(program, out_tree, compiled(program), captured)
-        entry = Entry(program, out_tree, compiled(program), ())
+            return Entry(program, out_tree, signature.array_type, captured)
+        entry = Entry(program, out_tree, signature.array_type, ())
         with self._lock:
             self._entries[signature] = entry
             if len(self._entries) > CACHE_SIZE:

@@ -54,12 +54,12 @@ class Lowered:
         self._captured = captured
 
     @property
-    def optimized(self) -> Any:
+    def optimized(self) -> Program:
         """The program after all passes."""
         return compiled(self.program).optimized
 
     @property
-    def source(self) -> Any:
+    def source(self) -> str:
         """The Python source that the program was compiled to."""
         return compiled(self.program).source
 
@@ -101,7 +101,8 @@ class Lowered:
 
     def cost(self) -> Any:
         """Flops and bytes moved, an equation and in total, after all passes."""
-        return self.optimized.cost()
+        optimized: Any = self.optimized
+        return optimized.cost()
 
     def memory(self) -> Any:
         """Bytes of arguments, results and what is needed in between."""
