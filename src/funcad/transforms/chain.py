@@ -153,13 +153,13 @@ def checkpoint_chain(
     return chain
 
 
-def _checked_layers(layers: Any) -> tuple[Layer, ...]:
+def _checked_layers(given: Any) -> tuple[Layer, ...]:
     try:
-        layers = tuple(layers)
+        layers: tuple[Layer, ...] = tuple(given)
     except TypeError:
         raise ChainError(
             "checkpoint_chain takes a sequence of layers, not "
-            f"{layers!r} of type {type(layers).__name__}. For a single function write "
+            f"{given!r} of type {type(given).__name__}. For a single function write "
             "funcad.checkpoint(f)."
         ) from None
     if not layers:
@@ -207,8 +207,8 @@ def _slots(memory: Any, leaves: Sequence[Array]) -> int:
     size = sum(_bytes(x) for x in leaves)
     if memory < size or size == 0:
         raise ScheduleError(
-            f"memory={memory:g} bytes do not hold the state that the chain starts from, "
-            f"which is {', '.join(str(aval_of(x)) for x in leaves)} and takes {size} "
+            f"memory={memory:g} bytes do not hold the state that the chain starts "
+            f"from, which is {', '.join(str(aval_of(x)) for x in leaves)} and takes {size} "
             "bytes. Give memory for one state at the least."
         )
     return int(memory // size)
@@ -231,9 +231,16 @@ def _run(
     if plan.count:
         state = _call(bound[: plan.count], state, plan)
     for i in range(plan.count, len(bound)):
-        layer, params = bound[i]
-        state = _applied(i, bound, state, lambda s, f=layer, p=params: f(*p, s))
+        state = _applied(_plainly, bound, i, state)
     return state
+
+
+def _plainly(layer: Layer, params: tuple[Any, ...], state: Any) -> Any:
+    return layer(*params, state)
+
+
+def _recorded(layer: Layer, params: tuple[Any, ...], state: Any) -> Recording:
+    return record(layer, (*params, state), {}, "checkpoint_chain")
 
 
 class _Plan:
@@ -300,16 +307,11 @@ def _call(
     operands: list[Array] = []
     values: list[Array] = []
     held: list[Array] = []
-    for i, (layer, params) in enumerate(bound):
+    for i in range(len(bound)):
         if i in plan.held:
             held += [x.value for x in tree.leaves(state)]
         count = 0 if i == 0 else len(tree.leaves(state))
-        recording = _applied(
-            i,
-            bound,
-            state,
-            lambda s, f=layer, p=params: record(f, (*p, s), {}, "checkpoint_chain"),
-        )
+        recording = _applied(_recorded, bound, i, state)
         # layers that do the same are the same program, whose derivative is made once
         program = recording.program
         programs.append(shared.setdefault(program, program))
@@ -342,14 +344,14 @@ def _state(recording: Recording) -> Any:
 
 
 def _applied(
-    i: int,
+    how: Callable[[Layer, tuple[Any, ...], Any], Any],
     bound: Sequence[tuple[Layer, tuple[Any, ...]]],
+    i: int,
     state: Any,
-    apply: Callable[[Any], Any],
 ) -> Any:
     """What a layer gives, or why it cannot take the state that it was given."""
     try:
-        return apply(state)
+        return how(*bound[i], state)
     except (TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
         if i == 0 or isinstance(error, FuncadError):
             raise
@@ -534,7 +536,9 @@ def _tangent_impl(*operands: Array, **params: Any) -> tuple[Array, ...]:
     return tuple(_tangent_whole(params).evaluate(operands))
 
 
-def _tangent_abstract(*operands: Any, programs: Layers, mask: Mask, **params: Any):  # type: ignore[no-untyped-def]
+def _tangent_abstract(
+    *operands: Any, programs: Layers, mask: Mask, **params: Any
+) -> list[Any]:
     plan = _plan(params)
     states, _ = _masks(programs, mask, array_type_of(operands))
     avals = [
@@ -566,12 +570,13 @@ def _tangent_transpose(
     def backward(residuals: list[Array], given: list[Array]) -> list[Any]:
         return _follow(programs, plan, mask, residuals, spread(given, nonzero))
 
-    residuals = args[:count]
+    residuals = list(args[:count])
     if params.get("consume"):
         # nobody else will use them, so that a state is gone once its slot is free
         args[:count] = [None] * count  # type: ignore[index]
     given = [ct for ct in cts if ct is not None]
-    return [None] * count + again(backward, residuals, given)
+    back: list[Any] = again(backward, residuals, given)
+    return [None] * count + back
 
 
 def _follow(
@@ -629,10 +634,9 @@ def _follow(
                 found[i], ct = back[: len(extras[i])], back[len(extras[i]) :]
                 if i in arriving:
                     ct = [_sum(a, b) for a, b in zip(ct, arriving.pop(i))]
-    both = zip(
-        [*masks[0], *itertools.chain(*extra_masks)], [*ct, *itertools.chain(*found)]
-    )
-    return [c for m, c in both if m]
+    cotangents = [*ct, *itertools.chain(*found)]
+    chosen = [*masks[0], *itertools.chain(*extra_masks)]
+    return [c for c, m in zip(cotangents, chosen, strict=True) if m]
 
 
 def _taken_back(

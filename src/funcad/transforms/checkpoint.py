@@ -287,7 +287,7 @@ def _transpose(cts: Sequence[Any], args: Sequence[Any], params: Params) -> list[
 
 
 def again(backward: Callable[..., Any], *operands: list[Array]) -> Any:
-    """Run a function that captures no tracers, in such a way that it is a checkpoint."""
+    """Run a function that captures no tracers, as a checkpoint under transforms."""
     if any(isinstance(x, Tracer) for xs in operands for x in xs):
         return _run(backward, operands, {})
     return backward(*operands)

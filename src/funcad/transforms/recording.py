@@ -291,9 +291,9 @@ def forget(holder: Any) -> None:
 
 def recall(primitive: Primitive, operands: Sequence[Array], params: Params) -> Any:
     """Apply a primitive, unless it has just run on these very operands."""
-    holder = params.get("program", params.get("programs"))
-    if hasattr(holder, "derived") and remember in holder.derived:
-        before, results = holder.derived[remember]
+    derived = getattr(params.get("program", params.get("programs")), "derived", {})
+    if remember in derived:
+        before, results = derived[remember]
         if len(before) == len(operands) and all(map(_is, before, operands)):
             return results
     return bind(primitive, operands, params)
