@@ -155,7 +155,7 @@ def _feed_forward(xp: Any, block: Tree, h: Any) -> Any:
 
 
 def nn_transformer_loss(params: Tree, batch: Batch, heads: int) -> Any:
-    """`transformer_loss` as one writes it in funcad, with the functions of funcad.nn."""
+    """`transformer_loss` as one writes it with the functions of funcad.nn."""
     from funcad import nn
 
     def normalised(norm: Tree, h: Any) -> Any:

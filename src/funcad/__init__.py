@@ -47,6 +47,7 @@ __all__ = [
     "devices",
     "errors",
     "eval_shape",
+    "export",
     "float0",
     "grad",
     "hessian",
@@ -115,6 +116,7 @@ _NAMES_ON_DEMAND = {
     "checkpoint": "transforms.checkpoint",
     "checkpoint_chain": "transforms.chain",
     "checkpoint_name": "transforms.checkpoint",
+    "export": "transforms.export",
     "jit": "transforms.jit",
     "remat": "transforms.checkpoint",
 }

@@ -213,3 +213,38 @@ def test_dtypes_of_programs_are_those_of_the_values():
         for struct, wanted in zip(shapes, f(x), strict=True):
             assert struct.dtype == wanted.dtype
         assert_same(funcad.make_program(f)(x).evaluate([x]), list(f(x)))
+
+
+# ------------------------------------------------------------------------ weak numbers
+
+
+@pytest.mark.parametrize("number", [True, 2, 2.5, 1 + 2j])
+@pytest.mark.parametrize("dtype", ["?", "i4", "f2", "f4", "f8", "c8"])
+def test_python_numbers_stay_weak_when_staged(number, dtype):
+    x = np.ones(3, dtype)
+
+    def f(s, x):
+        doubled = s * 2
+        return s, doubled, x * s, x + doubled, np.exp(s) * x, np.where(x > 0, s, x)
+
+    program = funcad.make_program(f)(number, x)
+    wants = f(number, x)
+    for v, got, want in zip(
+        program.outputs, program.evaluate([number, x]), wants, strict=True
+    ):
+        if type(want) in (bool, int, float, complex):
+            assert v.weak is type(want)
+            assert (type(got), got) == (type(want), want)
+        else:
+            assert v.weak is None
+            assert v.dtype == got.dtype == want.dtype
+            np.testing.assert_array_equal(got, want)
+
+
+def test_the_tangent_of_a_number_is_of_its_own_dtype_whatever_it_meets():
+    x = np.ones(3, np.float32)
+    program = funcad.make_program(funcad.grad(lambda s: np.sum(x * s * s)))(2.0)
+    (gradient,) = program.evaluate([2.0])
+    want = funcad.grad(lambda s: np.sum(x * s * s))(2.0)
+    assert program.outputs[0].dtype == gradient.dtype == want.dtype
+    assert gradient == want

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from funcad.backends import backend_of, backend_of_type
-from funcad.compile.dead_code import eliminate_dead_code
 from funcad.compile.plan import THRESHOLD, Place, Plan, nbytes, plan
+from funcad.compile.simplify import simplify
 from funcad.compile.source import Source, write
 from funcad.core.errors import format_line
 from funcad.core.program import Program, Var
@@ -96,7 +96,7 @@ class Compiled:
         backend = backend_of_type(array_type)
         on_host = backend.namespace is np
         self.program = program
-        self.optimized = program = eliminate_dead_code(program)
+        self.optimized = program = simplify(program)
         self._backend = backend
         self._plan: Plan = plan(program, threshold if on_host else None)
         self._source: Source = write(program, self._plan)

@@ -7,8 +7,10 @@ under a comment with the user's own line that it comes from.
 
 from __future__ import annotations
 
+import itertools
 import keyword
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,7 +54,13 @@ class Source(NamedTuple):
     names: dict[Var, str]
 
 
-def write(program: Program, plan: Plan, name: str = "compiled") -> Source:
+def write(
+    program: Program,
+    plan: Plan,
+    name: str = "compiled",
+    names: Mapping[Var, str] | None = None,
+    note: Callable[[tuple[str, int]], str] = format_line,
+) -> Source:
     """Python source of a program.
 
     Parameters
@@ -63,21 +71,34 @@ def write(program: Program, plan: Plan, name: str = "compiled") -> Source:
         Where its values lie.
     name : str, optional
         Of the function.
+    names : mapping of Var to str, optional
+        Of variables; the others get letters.
+    note : callable, optional
+        What is written above the equations of a line of the user's, if anything.
 
     Returns
     -------
     Source
     """
-    return _Writer(program, plan).write(name)
+    return _Writer(program, plan, names or {}, note).write(name)
 
 
 class _Writer:
-    def __init__(self, program: Program, plan: Plan) -> None:
+    def __init__(
+        self,
+        program: Program,
+        plan: Plan,
+        names: Mapping[Var, str],
+        note: Callable[[tuple[str, int]], str],
+    ) -> None:
         self.program = program
         self.plan = plan
+        self.note = note
         self.lines: list[str] = []
         self.equations: list[Equation | None] = []
-        self.names: dict[Var, str] = {}
+        self.names = dict(names)
+        self.taken = {*names.values(), *_RESERVED}
+        self.letters = (letters(i) for i in itertools.count())
         self.constants: dict[str, Any] = {}
         self.constant_names: dict[int, str] = {}
         self.functions: dict[str, Callable[..., Any]] = {}
@@ -94,7 +115,9 @@ class _Writer:
         ):
             if equation.line is not None and equation.line != user_line:
                 user_line = equation.line
-                self._line(f"    # {format_line(user_line)}")
+                text = self.note(user_line)
+                if text:
+                    self._line(f"    # {text}")
             self._equation(equation)
             if released:
                 names = ", ".join([self._name(v) for v in released])
@@ -143,7 +166,7 @@ class _Writer:
         text = expression(e, texts, out)
         if text is None:
             text = self._call(e, texts)
-        elif f"{e.primitive.name}(" in text:
+        elif re.search(rf"(?<![\w.]){re.escape(e.primitive.name)}\(", text):
             self._function(e.primitive.name, e.primitive.impl)
         left = ", ".join([self._name(v) for v in e.outputs])
         if e.primitive.multiple and not rest:
@@ -196,9 +219,10 @@ class _Writer:
     def _name(self, v: Var) -> str:
         name = self.names.get(v)
         if name is None:
-            name = letters(len(self.names))
-            if name in _RESERVED or name in registry:
+            name = next(self.letters)
+            while name in self.taken or name in registry:
                 name += "_"
+            self.taken.add(name)
             self.names[v] = name
         return name
 

@@ -116,6 +116,10 @@ class LoweredCallError(FuncadError, TypeError):
     """A call of a compiled function with other shapes or dtypes than it is for."""
 
 
+class ExportError(FuncadError, TypeError):
+    """A function that cannot be written down as a module that needs NumPy alone."""
+
+
 class MutationError(FuncadError, TypeError):
     """An attempt to write into a traced array."""
 

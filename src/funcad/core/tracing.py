@@ -167,8 +167,11 @@ class Primitive:
         programs call the implementation.
     simplify : callable, optional
         ``simplify(inputs, params, definition)``: an input or a value that is equal to
-        the result, or ``(primitive, inputs, params)`` of a simpler equation, or
-        ``None``; ``definition(var)`` is the equation that computed an input, if any.
+        the result (a list of them, where it is ``multiple``), or ``(primitive, inputs,
+        params)`` of a simpler equation, whose inputs may be such tuples, or ``None``;
+        ``definition(x)`` is the equation that computed an input, if any.  A value whose
+        shape or dtype is not the result's is not put in its place, so a rule need not
+        compare them.
     flops : callable, optional
         ``flops(inputs, outputs, params)``, floating-point operations from avals.
     body : callable, optional
@@ -176,6 +179,9 @@ class Primitive:
     view : str, optional
         When the result is a view of the first operand: "always", where that is
         "contiguous", or where it has the "same dtype"; otherwise it may be one.
+    definition : str, optional
+        Source of a function of this name over ``np`` alone, with the implementation's
+        parameters: what an exported module defines where there is no ``code``.
     multiple : bool
         Whether the results come as a tuple.
     opaque : bool
@@ -189,6 +195,7 @@ class Primitive:
         "batch",
         "body",
         "code",
+        "definition",
         "dual",
         "family",
         "flops",
@@ -216,6 +223,7 @@ class Primitive:
         simplify: Callable[..., Any] | None = None,
         flops: Callable[..., Any] | None = None,
         body: Callable[..., Any] | None = None,
+        definition: str | None = None,
         view: str = "",
         multiple: bool = False,
         opaque: bool = False,
@@ -232,6 +240,7 @@ class Primitive:
         self.simplify = simplify
         self.flops = flops
         self.body = body
+        self.definition = definition
         self.view = view
         self.multiple = multiple
         self.opaque = opaque

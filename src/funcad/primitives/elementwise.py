@@ -80,6 +80,7 @@ def elementwise(
         family="elementwise",
     )
     primitive.batch = functools.partial(_batch, primitive)
+    primitive.simplify = functools.partial(_unbroadcast, primitive)
     return primitive
 
 
@@ -134,6 +135,27 @@ def _batch(
     return bind(primitive, values, params), 0
 
 
+def _unbroadcast(
+    primitive: Primitive, inputs: Sequence[Any], params: Params, definition: Rule
+) -> Any:
+    """Operands as they were before they were broadcast, where the others suffice."""
+    narrow = list(inputs)
+    for i, x in enumerate(inputs):
+        equation = definition(x)
+        if equation is not None and equation.primitive is broadcast_to:
+            (source,) = equation.inputs
+            # an array made of a number does not follow the others' dtype; a number does
+            if type(source) not in PYTHON_SCALARS and not getattr(source, "weak", None):
+                shapes = [shape_of(v) for v in narrow]
+                wide = broadcast_shapes(shapes)
+                shapes[i] = shape_of(source)
+                if broadcast_shapes(shapes) == wide:
+                    narrow[i] = source
+    if all(map(operator.is_, narrow, inputs)):
+        return None
+    return primitive, narrow, params
+
+
 def _abstract(ufunc: Callable[..., Any]) -> Rule:
     @functools.lru_cache(maxsize=1024)
     def result_dtype(kinds: tuple[Any, ...]) -> Any:
@@ -152,7 +174,7 @@ def _abstract(ufunc: Callable[..., Any]) -> Rule:
 
 def _kind(x: Any) -> Any:
     """Dtype of an array; type of a Python number, or of what stands for one."""
-    if isinstance(x, Tracer):
+    if isinstance(x, (Tracer, Var)):
         return x.weak or x.dtype
     return x.dtype if hasattr(x, "dtype") else type(x)
 
@@ -663,3 +685,167 @@ right_shift = elementwise("right_shift", np.right_shift)
 gcd = elementwise("gcd", np.gcd)
 lcm = elementwise("lcm", np.lcm)
 bitwise_count = elementwise("bitwise_count", np.bitwise_count)
+
+# ------------------------------------------------------------ what they simplify to
+
+
+def _also(primitive: Primitive, rule: Rule) -> None:
+    """Give an elementwise primitive a rule that is tried before the common one."""
+
+    def simplify(inputs: Sequence[Any], params: Params, definition: Rule) -> Any:
+        found = rule(*inputs, definition=definition)
+        if found is None:
+            return _unbroadcast(primitive, inputs, params, definition)
+        return found
+
+    primitive.simplify = simplify
+
+
+def _is(x: Any, number: int) -> bool:
+    """Whether an operand is this number, of Python or NumPy, zero of either sign."""
+    return (
+        isinstance(x, (int, float, np.integer, np.floating))
+        and type(x) is not bool
+        and bool(x == number)
+    )
+
+
+def _kinds(*operands: Any) -> str:
+    return "".join([dtype_of(x).kind for x in operands])
+
+
+def _is_factor(c: Any) -> bool:
+    """Whether it is a number of Python that is a factor, and can be negated as one."""
+    return type(c) in (int, float) and c != 0
+
+
+def _negated(x: Any, definition: Rule) -> Any:
+    """y, where x is -y and the sign can be taken elsewhere without rounding."""
+    equation = definition(x)
+    if equation is None or equation.primitive is not negative:
+        return None
+    return equation.inputs[0] if x.dtype.kind == "f" else None
+
+
+def _is_power_of_two(c: Any) -> bool:
+    """Whether dividing by a Python number is multiplying by another, in any dtype."""
+    return (
+        type(c) in (int, float)
+        and 2**-14 <= abs(c) <= 2**14
+        and math.frexp(c)[0] in (0.5, -0.5)
+    )
+
+
+def _simpler_product(x: Any, y: Any, definition: Rule) -> Any:
+    for a, c in ((x, y), (y, x)):
+        if _is(c, 1) and _kinds(a) != "c":  # an infinite part times 0j is not a number
+            return a
+        if _is(c, -1) and type(c) is int and _kinds(a) == "f":
+            return negative, (a,), {}
+        if _is_factor(c) and (source := _negated(a, definition)) is not None:
+            return multiply, (source, -c), {}
+    left, right = _negated(x, definition), _negated(y, definition)
+    if left is not None and right is not None:
+        return multiply, (left, right), {}
+    return None
+
+
+def _simpler_quotient(x: Any, y: Any, definition: Rule) -> Any:
+    if _kinds(x) != "f":
+        return None
+    if _is(y, 1):
+        return x
+    if shape_of(x) and _is_power_of_two(y):
+        return multiply, (x, 1 / y), {}
+    source = _negated(x, definition)
+    if source is None:
+        return None
+    if _is_factor(y):
+        return divide, (source, -y), {}
+    if type(y) is Var and _kinds(y) == "f" and math.prod(y.shape) < math.prod(x.shape):
+        return divide, (source, (negative, (y,), {})), {}
+    return None
+
+
+def _simpler_sum(x: Any, y: Any, definition: Rule) -> Any:
+    for a, b in ((x, y), (y, x)):
+        # -0.0 + 0.0 is 0.0, so only a sum of integers is rid of its zeros
+        if _is(b, 0) and _kinds(a) in "iu":
+            return a
+        if (source := _negated(b, definition)) is not None:
+            return subtract, (a, source), {}
+    return None
+
+
+def _simpler_difference(x: Any, y: Any, definition: Rule) -> Any:
+    if _is(y, 0) and math.copysign(1, y) > 0:
+        return x
+    if (source := _negated(y, definition)) is not None:
+        return add, (x, source), {}
+    return None
+
+
+def _simpler_negation(x: Any, definition: Rule) -> Any:
+    equation = definition(x)
+    if equation is None:
+        return None
+    if equation.primitive is negative:
+        return equation.inputs[0]
+    if equation.primitive is multiply and x.dtype.kind == "f":
+        a, b = equation.inputs
+        for v, c in ((a, b), (b, a)):
+            if _is_factor(c):
+                return multiply, (v, -c), {}
+    return None
+
+
+def _simpler_power(x: Any, y: Any, definition: Rule) -> Any:
+    if type(y) not in (int, float) or _kinds(x) not in "fc" or getattr(x, "weak", None):
+        return None
+    if y == 1:
+        return x
+    by = {2: square, 0.5: sqrt, -1: reciprocal}.get(y)
+    return None if by is None else (by, (x,), {})
+
+
+def _simpler_conjugate(x: Any, definition: Rule) -> Any:
+    if _kinds(x) != "c":
+        return x
+    equation = definition(x)
+    if equation is None or equation.primitive is not conjugate:
+        return None
+    return equation.inputs[0]
+
+
+def _itself(x: Any, definition: Rule) -> Any:
+    return x
+
+
+_also(multiply, _simpler_product)
+_also(divide, _simpler_quotient)
+_also(add, _simpler_sum)
+_also(subtract, _simpler_difference)
+_also(negative, _simpler_negation)
+_also(power, _simpler_power)
+_also(conjugate, _simpler_conjugate)
+_also(positive, _itself)
+_also(stop_gradient, _itself)
+_also(real, lambda x, definition: x if _kinds(x) != "c" else None)
+
+
+def _simpler_weighted_sum(
+    inputs: Sequence[Any], params: Params, definition: Rule
+) -> Any:
+    """Sums and products, of which the identities above are known."""
+    total: Any = None
+    for t, c in zip(inputs[::2], inputs[1::2], strict=True):
+        if type(c) is int and c == 1:
+            term = t
+        else:
+            term = (multiply, (t, c), {})
+        total = term if total is None else (add, (total, term), {})
+    converted = (convert, (total,), {"dtype": params["dtype"]})
+    return broadcast_to, (converted,), {"shape": params["shape"]}
+
+
+weighted_sum.simplify = _simpler_weighted_sum

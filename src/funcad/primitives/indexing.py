@@ -231,3 +231,16 @@ def grid_along(indices: Array, shape: Shape, axis: int) -> tuple[Array, ...]:
             # where the indices are; x may be a tangent, which has no place yet
             grid.append(namespace(indices).arange(n).reshape(place))
     return tuple(grid)
+
+
+# ------------------------------------------------------------ what they simplify to
+
+
+def _simpler_index(inputs: Sequence[Any], params: Any, definition: Any) -> Any:
+    (x,) = inputs
+    # of an array without axes, what is read is a copy
+    whole = (part is Ellipsis or part == slice(None) for part in params["template"])
+    return x if shape_of(x) and all(whole) else None
+
+
+index.simplify = embed.simplify = _simpler_index

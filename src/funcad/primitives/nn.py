@@ -89,7 +89,11 @@ def _inexact(x: Array) -> Array:
 
 
 def activation(
-    name: str, value: Kernel, slope: Kernel, curvature: Callable[[Array], Array]
+    name: str,
+    value: Kernel,
+    slope: Kernel,
+    curvature: Callable[[Array], Array],
+    definitions: tuple[str | None, str | None] = (None, None),
 ) -> tuple[Primitive, Primitive]:
     """A function of one operand, and its tangent map ``t * slope(x)``.
 
@@ -104,6 +108,8 @@ def activation(
         ``kernel(x, out, spare)``, see :func:`in_blocks`.
     curvature : callable
         The second derivative, composed of public functions.
+    definitions : tuple of str, optional
+        Of the function and of its tangent map, see `Primitive`.
     """
 
     def tangent_kernel(t: Array, x: Array, out: Array, spare: Array) -> None:
@@ -122,6 +128,7 @@ def activation(
     primitive = elementwise(
         name, in_blocks(value), jvp=sum_of_jvps(lambda t, ans, x: tangent(t, x))
     )
+    primitive.definition, tangent.definition = definitions
     return primitive, tangent
 
 
@@ -151,6 +158,11 @@ def _logistic(x: Array, out: Array, spare: Array) -> None:
 
 
 logistic = elementwise("logistic", in_blocks(_logistic), lambda ans, x: ans * (1 - ans))
+logistic.definition = """
+def logistic(x):
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-x))
+"""
 
 
 def _silu(x: Array, out: Array, spare: Array) -> None:
@@ -173,7 +185,25 @@ def _silu_curvature(x: Array) -> Array:
     return s * (1 - s) * (2 + x * (1 - 2 * s))
 
 
-silu, silu_tangent = activation("silu", _silu, _silu_slope, _silu_curvature)
+silu, silu_tangent = activation(
+    "silu",
+    _silu,
+    _silu_slope,
+    _silu_curvature,
+    (
+        """
+def silu(x):
+    with np.errstate(over="ignore"):
+        return x / (1 + np.exp(-x))
+""",
+        """
+def silu_tangent(t, x):
+    with np.errstate(over="ignore"):
+        s = 1 / (1 + np.exp(-x))
+    return t * (s * (1 + x * (1 - s)))
+""",
+    ),
+)
 
 # GELU is x times a gate, which from |x| = _FLAT on is 0 or 1 to all digits of float64;
 # powers of larger entries could only overflow.  The approximate gate is
@@ -236,7 +266,27 @@ def _gelu_curvature(x: Array) -> Array:
     return (1 - w * w) * (_A + 6 * _B * square - x * w * slope * slope)
 
 
-gelu, gelu_tangent = activation("gelu", _gelu, _gelu_slope, _gelu_curvature)
+gelu, gelu_tangent = activation(
+    "gelu",
+    _gelu,
+    _gelu_slope,
+    _gelu_curvature,
+    (
+        """
+def gelu(x):
+    bounded = np.clip(x, -40, 40)
+    u = bounded * (0.7978845608028654 + 0.035677408136300125 * bounded**2)
+    return np.maximum(x, -40) * (0.5 * (1 + np.tanh(u)))
+""",
+        """
+def gelu_tangent(t, x):
+    x = np.clip(x, -40, 40)
+    a, b = 0.7978845608028654, 0.035677408136300125
+    gate = 0.5 * (1 + np.tanh(x * (a + b * x**2)))
+    return t * (gate * (1 + x * (1 - gate) * (2 * a + 6 * b * x**2)))
+""",
+    ),
+)
 
 
 def _normal_gate(x: Array, out: Array) -> None:
@@ -298,6 +348,10 @@ def _multiply_add_jvp(ans: Array, primals: Any, tangents: Any, params: Params) -
 
 
 multiply_add = elementwise("multiply_add", _multiply_add, jvp=_multiply_add_jvp)
+multiply_add.definition = """
+def multiply_add(x, y, z):
+    return x * y + z
+"""
 
 # ------------------------------------------------------------------------ over axes
 
@@ -420,6 +474,13 @@ softmax = _along(
     _softmax,
     sum_of_jvps(lambda t, ans, x, axis: softmax_tangent(t, ans, axis=axis)),
 )
+softmax.definition = """
+def softmax(x, axis):
+    shift = x.max(axis=axis, keepdims=True)
+    e = np.exp(x - np.where(shift == -np.inf, 0, shift))
+    total = e.sum(axis=axis, keepdims=True)
+    return e / np.where(total == 0, 1, total)
+"""
 
 
 def _softmax_tangent(t: Array, s: Array, axis: Shape) -> Array:
@@ -445,6 +506,10 @@ softmax_tangent = _along(
     ),
     transpose=_self_adjoint(lambda: softmax_tangent),
 )
+softmax_tangent.definition = """
+def softmax_tangent(t, s, axis):
+    return s * (t - (s * t).sum(axis=axis, keepdims=True))
+"""
 
 
 def _logsumexp(x: Array, axis: Shape, keepdims: bool) -> Array:
@@ -464,6 +529,15 @@ logsumexp = reduction(
         t * softmax(x, axis=axis), axis=axis, keepdims=keepdims
     ),
 )
+logsumexp.definition = """
+def logsumexp(x, axis, keepdims):
+    shift = x.max(axis=axis, keepdims=True)
+    shift = np.where(shift == -np.inf, 0, shift)
+    total = np.exp(x - shift).sum(axis=axis, keepdims=True)
+    with np.errstate(divide="ignore"):
+        out = np.log(total) + shift
+    return out if keepdims else np.squeeze(out, axis)
+"""
 
 # ------------------------------------------------------------------------- normalising
 
@@ -534,4 +608,24 @@ def _normalising(name: str, centred: bool) -> tuple[Primitive, Primitive]:
 
 
 standardize, standardize_tangent = _normalising("standardize", centred=True)
+standardize.definition = """
+def standardize(x, axis, eps):
+    x = x - x.mean(axis=axis, keepdims=True)
+    r = 1 / np.sqrt((x * x).mean(axis=axis, keepdims=True) + eps)
+    return x * r, r
+"""
+standardize_tangent.definition = """
+def standardize_tangent(t, y, r, axis):
+    mean = t.mean(axis=axis, keepdims=True)
+    return r * (t - mean - y * (y * t).mean(axis=axis, keepdims=True))
+"""
 rms_scale, rms_scale_tangent = _normalising("rms_scale", centred=False)
+rms_scale.definition = """
+def rms_scale(x, axis, eps):
+    r = 1 / np.sqrt((x * x).mean(axis=axis, keepdims=True) + eps)
+    return x * r, r
+"""
+rms_scale_tangent.definition = """
+def rms_scale_tangent(t, y, r, axis):
+    return r * (t - y * (y * t).mean(axis=axis, keepdims=True))
+"""

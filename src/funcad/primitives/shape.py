@@ -14,9 +14,17 @@ import numpy as np
 
 from funcad.backends import namespace
 from funcad.core.program import Var
-from funcad.core.tracing import Array, Operand, Params, Primitive, bind, shape_of
+from funcad.core.tracing import (
+    Array,
+    Operand,
+    Params,
+    Primitive,
+    bind,
+    dtype_of,
+    shape_of,
+)
 from funcad.primitives.code import call, literal, method, subscript
-from funcad.primitives.families import linear
+from funcad.primitives.families import Rule, linear
 
 Shape = tuple[int, ...]
 
@@ -450,4 +458,88 @@ pad = linear(
     transpose=_pad_transpose,
     batch=_pad_batch,
     code=call("pad"),
+)
+
+# ------------------------------------------------------------ what they simplify to
+
+
+def _before(x: Any, primitive: Primitive, definition: Rule) -> Any:
+    """The equation that computed an operand, if it is one of this primitive."""
+    equation = definition(x)
+    return equation if equation and equation.primitive is primitive else None
+
+
+def _simpler_convert(inputs: Sequence[Any], params: Params, definition: Rule) -> Any:
+    (x,), dtype = inputs, params["dtype"]
+    if dtype_of(x) == dtype:
+        return x
+    equation = _before(x, convert, definition)
+    if equation is None:
+        return None
+    (source,) = equation.inputs
+    first = dtype_of(source)
+    # what the wider dtype of the same kind holds, it holds without rounding
+    if first.kind in ("b", x.dtype.kind) and np.can_cast(first, x.dtype):
+        return convert, (source,), params
+    return None
+
+
+def _simpler_reshape(inputs: Sequence[Any], params: Params, definition: Rule) -> Any:
+    (x,) = inputs
+    if shape_of(x) == params["shape"]:
+        return x
+    equation = _before(x, reshape, definition)
+    if equation is None:
+        return None
+    (source,) = equation.inputs
+    # the first of two may have been a copy, which is not to be made twice
+    if shape_of(source) == params["shape"] or not definition(source):
+        return reshape, (source,), params
+    return None
+
+
+def _simpler_transpose(inputs: Sequence[Any], params: Params, definition: Rule) -> Any:
+    (x,), axes = inputs, params["axes"]
+    if axes == tuple(range(len(axes))):
+        return x
+    equation = _before(x, transpose, definition)
+    if equation is None:
+        return None
+    inner = equation.params["axes"]
+    return transpose, equation.inputs, {"axes": tuple([inner[a] for a in axes])}
+
+
+def _simpler_broadcast(inputs: Sequence[Any], params: Params, definition: Rule) -> Any:
+    (x,) = inputs
+    if shape_of(x) == params["shape"]:
+        return x
+    equation = _before(x, broadcast_to, definition)
+    return None if equation is None else (broadcast_to, equation.inputs, params)
+
+
+def _simpler_reduce_sum(inputs: Sequence[Any], params: Params, definition: Rule) -> Any:
+    (x,) = inputs
+    if not params["axis"]:
+        return x
+    equation = definition(x)
+    if equation and equation.primitive.name == "negative" and x.dtype.kind in "fc":
+        # of a large array, the sign is taken once
+        total = (reduce_sum, equation.inputs, params)
+        return equation.primitive, (total,), {}
+    return None
+
+
+convert.simplify = _simpler_convert
+reshape.simplify = _simpler_reshape
+transpose.simplify = _simpler_transpose
+broadcast_to.simplify = _simpler_broadcast
+reduce_sum.simplify = _simpler_reduce_sum
+split.simplify = lambda inputs, params, definition: (
+    inputs if len(params["sizes"]) == 1 else None
+)
+concatenate.simplify = lambda inputs, params, definition: (
+    inputs[0] if len(inputs) == 1 else None
+)
+pad.simplify = lambda inputs, params, definition: (
+    inputs[0] if not any(map(any, params["widths"])) else None
 )

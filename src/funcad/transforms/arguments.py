@@ -39,6 +39,10 @@ def wraps(f: Callable[..., Any], transform: str) -> Decorator:
 
     def decorate(transformed: Callable[..., Any]) -> Callable[..., Any]:
         functools.update_wrapper(transformed, f)
+        qualified = getattr(f, "__qualname__", type(f).__name__)
+        # of grad(loss) all, of Model.loss the last part
+        spoken = qualified if ")" in qualified else qualified.rpartition(".")[2]
+        transformed.__qualname__ = f"{transform}({spoken})"
         if not hasattr(f, "__name__"):
             transformed.__name__ = f"{transform}({type(f).__name__})"
         return transformed

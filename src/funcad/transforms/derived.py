@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from funcad.compile.dead_code import eliminate_dead_code
 from funcad.core.program import Equation, Program, Var
-from funcad.core.tracing import Array, Tracer, dtype_of, shape_of
+from funcad.core.tracing import PYTHON_SCALARS, Array, Tracer, dtype_of, shape_of
 from funcad.transforms.batch import Batch, BatchTrace
 from funcad.transforms.dual import Dual, DualTrace
 from funcad.transforms.linear import Linear, LinearTrace, transpose
@@ -61,9 +61,13 @@ class Batching(NamedTuple):
 
 def avals_out(program: Program) -> list[tuple[tuple[int, ...], Any]]:
     """Shape and dtype of each output, a Python type for the dtype of its numbers."""
-    return [
-        (shape_of(v), getattr(v, "weak", None) or dtype_of(v)) for v in program.outputs
-    ]
+
+    def kind(v: Any) -> Any:
+        if type(v) in PYTHON_SCALARS:
+            return type(v)
+        return getattr(v, "weak", None) or dtype_of(v)
+
+    return [(shape_of(v), kind(v)) for v in program.outputs]
 
 
 def close(program: Program) -> tuple[Program, list[Tracer]]:
