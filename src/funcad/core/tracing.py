@@ -150,8 +150,8 @@ class Primitive:
     transpose : callable, optional
         ``transpose(ct, args, params)``, a cotangent (or ``None``) for each operand;
         operands in which the operation is to be transposed are ``Var``.  A primitive
-        of several results finds ``outputs`` in ``params``, and ``consume``: whether
-        it may empty ``args`` of the values that nobody else will use.
+        of several results finds ``outputs`` in ``params``, and may empty ``args`` of
+        the values that it is done with.
     batch : callable, optional
         ``batch(values, axes, params) -> (result, axis)``, where ``axes`` holds the
         batch axis of each operand or ``None``.

@@ -13,10 +13,13 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from funcad.core import tree
 from funcad.core.errors import ChainError, FuncadError, ScheduleError
 from funcad.core.program import Equation, Program, Var
 from funcad.core.tracing import (
+    PYTHON_SCALARS,
     Array,
     Params,
     Primitive,
@@ -303,7 +306,6 @@ def _call(
     bound: Sequence[tuple[Layer, tuple[Any, ...]]], state: Any, plan: _Plan
 ) -> Any:
     programs: list[Program] = []
-    shared: dict[Program, Program] = {}
     operands: list[Array] = []
     values: list[Array] = []
     held: list[Array] = []
@@ -313,8 +315,7 @@ def _call(
         count = 0 if i == 0 else len(tree.leaves(state))
         recording = _applied(_recorded, bound, i, state)
         # layers that do the same are the same program, whose derivative is made once
-        program = recording.program
-        programs.append(shared.setdefault(program, program))
+        programs.append(_shared(recording.program, programs))
         extras = recording.operands[: len(recording.operands) - count]
         operands += extras
         values += map(known, extras)
@@ -329,6 +330,54 @@ def _call(
     finally:
         forget(layers)
     return tree.unflatten(treedef, results[:count])
+
+
+def _shared(program: Program, programs: Sequence[Program]) -> Program:
+    """One of the last few programs, if this one does the same."""
+    return next((p for p in programs[-1:-5:-1] if _same(p, program)), program)
+
+
+def _same(p: Program, q: Program) -> bool:
+    if len(p.inputs) != len(q.inputs) or len(p.equations) != len(q.equations):
+        return False
+    twin: dict[Var, Var] = {}
+
+    def pair(a: Sequence[Any], b: Sequence[Any]) -> bool:
+        """Whether these may be each other's counterparts, which they then are."""
+        twin.update(zip(a, b, strict=True))
+        return all(
+            (v.shape, v.dtype, v.weak) == (w.shape, w.dtype, w.weak)
+            for v, w in zip(a, b, strict=True)
+        )
+
+    def equal(a: Sequence[Any], b: Sequence[Any]) -> bool:
+        return len(a) == len(b) and all(
+            twin[v] is w
+            if type(v) is Var
+            else v is w or (type(v) is type(w) and _number(v) and repr(v) == repr(w))
+            for v, w in zip(a, b, strict=True)
+        )
+
+    try:
+        return (
+            pair(p.inputs, q.inputs)
+            and all(
+                e.primitive is f.primitive
+                and e.params == f.params
+                and equal(e.inputs, f.inputs)
+                and len(e.outputs) == len(f.outputs)
+                and pair(e.outputs, f.outputs)
+                for e, f in zip(p.equations, q.equations, strict=True)
+            )
+            and equal(p.outputs, q.outputs)
+        )
+    except ValueError:
+        # parameters that cannot be compared, such as arrays
+        return False
+
+
+def _number(x: Any) -> bool:
+    return isinstance(x, (np.generic, *PYTHON_SCALARS))
 
 
 def _state(recording: Recording) -> Any:
@@ -571,9 +620,8 @@ def _tangent_transpose(
         return _follow(programs, plan, mask, residuals, spread(given, nonzero))
 
     residuals = list(args[:count])
-    if params.get("consume"):
-        # nobody else will use them, so that a state is gone once its slot is free
-        args[:count] = [None] * count  # type: ignore[index]
+    # a state is gone once its slot is free
+    args[:count] = [None] * count  # type: ignore[index]
     given = [ct for ct in cts if ct is not None]
     back: list[Any] = again(backward, residuals, given)
     return [None] * count + back

@@ -142,7 +142,9 @@ def transpose(
             ct = [pending.pop(var, None) for var in outputs]
             if all(c is None for c in ct):
                 continue
-            params = params | {"outputs": outputs, "consume": consume}
+            params = params | {"outputs": outputs}
+            if not consume:
+                inputs = list(inputs)
         else:
             ct = pending.pop(outputs[0], None)
             if ct is None:
