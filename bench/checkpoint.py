@@ -3,8 +3,8 @@
 The gradient of a chain of 16 to 1,024 layers is taken with every strategy of
 ``checkpoint_chain``.  Each layer counts its evaluations; tracemalloc, which sees
 NumPy's arrays, finds the peak of memory.  Both are checked against theory in the same
-run: the evaluations exactly, the memory within a few states, for the temporaries of the
-layer at work and for the program.
+run: the evaluations exactly, the memory within a few states of what the schedule holds
+and what one layer takes while it is at work, which is measured first.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from funcad.transforms.schedules import fewest_evaluations
 
 LENGTHS = (16, 32, 64, 128, 256, 512, 1024)
 SIZE = 8192
-SLACK = 12
-"""States that a run may take beyond those that the schedule holds."""
+SLACK = 8
+"""States that a run may take beyond those of theory, for programs and lists."""
 
 
 class Strategy(NamedTuple):
@@ -70,11 +70,18 @@ class Run(NamedTuple):
     """Peak memory, in states."""
     seconds: float
     gradient: np.ndarray
+    at_work: float
+    """What a layer at work takes, in states."""
+
+    @property
+    def theory(self) -> float:
+        """Peak memory, in states, that is to be expected."""
+        return self.strategy.held(self.n) + self.at_work
 
     @property
     def faults(self) -> list[str]:
         """What is not as theory has it."""
-        theory, held = self.strategy.evaluations(self.n), self.strategy.held(self.n)
+        theory, held = self.strategy.evaluations(self.n), self.theory
         found = []
         if self.strategy.exact and self.evaluations != theory:
             found.append(f"{self.evaluations} evaluations, not {theory:g}")
@@ -82,7 +89,7 @@ class Run(NamedTuple):
             found.append(f"{self.evaluations} evaluations, not less than {theory:g}")
         if self.states > held + SLACK:
             found.append(f"{self.states:.1f} states, more than {held:.1f} + {SLACK}")
-        if self.strategy.exact and self.states < held - 1:
+        if self.strategy.exact and self.states < held - self.at_work:
             found.append(f"{self.states:.1f} states, too few to be {held:.1f}")
         return [f"{self.strategy.label}, {self.n} layers: {x}" for x in found]
 
@@ -94,8 +101,12 @@ def main() -> int:
     arguments = parser.parse_args()
 
     x = np.linspace(0.1, 1.0, SIZE)
+    measure(STRATEGIES[0], 2, x, 0.0)  # what is imported and cached by the first run
+    # a chain of two layers holds two states, and the rest is the layer at work
+    two = max(measure(strategy, 2, x, 0.0).states for strategy in STRATEGIES)
+    at_work = two - 2
     runs = [
-        measure(strategy, n, x)
+        measure(strategy, n, x, at_work)
         for n in LENGTHS
         if n <= arguments.longest
         for strategy in STRATEGIES
@@ -107,8 +118,8 @@ def main() -> int:
             "",
             describe_machine("numpy"),
             f"- states of {x.nbytes // 1024} KiB; peak memory by tracemalloc, in states",
-            f"- theory: evaluations exactly (sqrt: fewer), states up to {SLACK} more, "
-            "for the layer at work",
+            f"- theory: evaluations exactly (sqrt: fewer); the states held and "
+            f"{at_work:.1f} of the layer at work, and up to {SLACK} for programs",
             "",
             "| layers | strategy | evaluations | theory | peak, states | theory | s |",
             "| ---: | --- | ---: | ---: | ---: | ---: | ---: |",
@@ -125,9 +136,11 @@ def main() -> int:
     return 1 if faults else 0
 
 
-def measure(strategy: Strategy, n: int, x: np.ndarray) -> Run:
+def measure(strategy: Strategy, n: int, x: np.ndarray, at_work: float) -> Run:
     layer, count = counting_layer()
-    chain = funcad.checkpoint_chain([layer] * n, strategy.strategy, slots=strategy.slots)
+    chain = funcad.checkpoint_chain(
+        [layer] * n, strategy.strategy, slots=strategy.slots
+    )
     loss = funcad.grad(lambda x: np.sum(chain(x)))
     tracemalloc.start()
     start = time.perf_counter()
@@ -135,7 +148,7 @@ def measure(strategy: Strategy, n: int, x: np.ndarray) -> Run:
     seconds = time.perf_counter() - start
     peak = tracemalloc.get_traced_memory()[1] / x.nbytes
     tracemalloc.stop()
-    return Run(strategy, n, count(), peak, seconds, gradient)
+    return Run(strategy, n, count(), peak, seconds, gradient, at_work)
 
 
 def counting_layer() -> tuple[Callable[[Any], Any], Callable[[], int]]:
@@ -174,7 +187,7 @@ def row(run: Run) -> str:
     return (
         f"| {run.n} | {run.strategy.label} | {run.evaluations} | "
         f"{bound}{run.strategy.evaluations(run.n):.0f} | {run.states:.1f} | "
-        f"{run.strategy.held(run.n):.1f} | {run.seconds:.3f} |"
+        f"{run.theory:.1f} | {run.seconds:.3f} |"
     )
 
 
@@ -194,17 +207,19 @@ def plot(runs: list[Run], path: pathlib.Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.8), layout="constrained")
+    at_work = runs[0].at_work
     panels = (
-        (axes[0], "peak memory, in states", "states", "held"),
-        (axes[1], "evaluations of a layer", "evaluations", "evaluations"),
+        (axes[0], "peak memory, in states", "states", "held", at_work),
+        (axes[1], "evaluations of a layer", "evaluations", "evaluations", 0.0),
     )
     lengths = np.unique([run.n for run in runs])
     fine = np.unique(np.geomspace(lengths[0], lengths[-1], 60).astype(int))
-    for ax, title, measured, theory in panels:
+    for ax, title, measured, theory, more in panels:
         for i, strategy in enumerate(STRATEGIES):
             own = [run for run in runs if run.strategy is strategy]
             line = getattr(strategy, theory)
-            ax.plot(fine, [line(int(n)) for n in fine], "-", color=f"C{i}", alpha=0.5)
+            values = [line(int(n)) + more for n in fine]
+            ax.plot(fine, values, "-", color=f"C{i}", alpha=0.5)
             ax.plot(
                 [run.n for run in own],
                 [getattr(run, measured) for run in own],
@@ -221,6 +236,7 @@ def plot(runs: list[Run], path: pathlib.Path) -> None:
         ax.set_title(title)
         ax.grid(alpha=0.3)
     axes[0].plot([], [], "-", color="gray", label="theory")
+    axes[0].set_xlabel(f"layers (theory: states held + {at_work:.1f} of one at work)")
     axes[0].legend(fontsize=9)
     figure.savefig(path, dpi=120)
 

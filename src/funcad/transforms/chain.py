@@ -402,13 +402,19 @@ def _applied(
     try:
         return how(*bound[i], state)
     except (TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
-        if i == 0 or isinstance(error, FuncadError):
+        if i == 0:
             raise
-        raise ChainError(
+        message = (
             f"checkpoint_chain: layer {i} ({_name(bound[i][0])}) failed on the state "
             f"that layer {i - 1} ({_name(bound[i - 1][0])}) returned, "
-            f"{tree.map(lambda x: str(aval_of(x)), state)}: {error} The state that a "
-            "layer returns must be one that the next layer takes."
+            f"{tree.map(lambda x: str(aval_of(x)), state)}."
+        )
+        if isinstance(error, FuncadError):
+            error.add_note(message)
+            raise
+        raise ChainError(
+            f"{message} The state that a layer returns must be one that the next layer "
+            f"takes: {error}"
         ) from error
 
 
