@@ -1,4 +1,4 @@
-"""Peak memory and evaluations of a chain of layers, strategy by strategy, beside theory.
+"""Memory and evaluations of a chain of layers, strategy by strategy, beside theory.
 
 The gradient of a chain of 16 to 1,024 layers is taken with every strategy of
 ``checkpoint_chain``.  Each layer counts its evaluations; tracemalloc, which sees
@@ -138,9 +138,8 @@ def main() -> int:
 
 def measure(strategy: Strategy, n: int, x: np.ndarray, at_work: float) -> Run:
     layer, count = counting_layer()
-    chain = funcad.checkpoint_chain(
-        [layer] * n, strategy.strategy, slots=strategy.slots
-    )
+    layers, name = [layer] * n, strategy.strategy
+    chain = funcad.checkpoint_chain(layers, name, slots=strategy.slots)
     loss = funcad.grad(lambda x: np.sum(chain(x)))
     tracemalloc.start()
     start = time.perf_counter()

@@ -43,10 +43,15 @@ __all__ = [
     "checkpoint_chain",
     "checkpoint_name",
     "checkpoint_policies",
+    "SymbolicZero",
+    "custom_jvp",
+    "custom_vjp",
+    "custom_vmap",
     "device_put",
     "devices",
     "errors",
     "eval_shape",
+    "extend",
     "export",
     "float0",
     "grad",
@@ -65,6 +70,7 @@ __all__ = [
     "optim",
     "random",
     "scipy",
+    "pure_callback",
     "ravel_pytree",
     "remat",
     "stop_gradient",
@@ -103,6 +109,7 @@ def stop_gradient(x: Any) -> Any:
 _LATE.append("funcad.scipy.special")
 _ON_DEMAND = (
     "checkpoint_policies",
+    "extend",
     "nn",
     "optim",
     "random",
@@ -113,11 +120,16 @@ _ON_DEMAND = (
 _NAMES_ON_DEMAND = {
     "Jitted": "transforms.jit",
     "RecompilationWarning": "transforms.jit",
+    "SymbolicZero": "transforms.custom",
     "checkpoint": "transforms.checkpoint",
     "checkpoint_chain": "transforms.chain",
     "checkpoint_name": "transforms.checkpoint",
+    "custom_jvp": "transforms.custom",
+    "custom_vjp": "transforms.custom",
+    "custom_vmap": "transforms.custom",
     "export": "transforms.export",
     "jit": "transforms.jit",
+    "pure_callback": "transforms.callback",
     "remat": "transforms.checkpoint",
 }
 

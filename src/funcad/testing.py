@@ -22,15 +22,16 @@ Complex dtypes are as their parts, and the least precise dtype decides.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from funcad.backends import backend_of
 from funcad.core import tree
-from funcad.core.errors import ArgumentError
-from funcad.core.tracing import dtype_of, shape_of
+from funcad.core.errors import ArgumentError, NonlinearError
+from funcad.core.tracing import Primitive, bind, dtype_of, shape_of
 from funcad.transforms.arguments import (
     check_leaves,
     has_tangent,
@@ -39,9 +40,10 @@ from funcad.transforms.arguments import (
 )
 from funcad.transforms.batch import vmap
 from funcad.transforms.forward import jvp
-from funcad.transforms.reverse import vjp
+from funcad.transforms.reverse import linear_transpose, vjp
+from funcad.transforms.stage import make_program
 
-__all__ = ["check_grads", "check_jvp", "check_vjp", "check_vmap"]
+__all__ = ["check_grads", "check_jvp", "check_primitive", "check_vjp", "check_vmap"]
 
 Function = Callable[..., Any]
 
@@ -242,6 +244,199 @@ def check_vmap(
             _Tolerance(atol, rtol, None),
             _precision([*leaves, *out_leaves], _LOOP),
         )
+
+
+def check_primitive(
+    primitive: Primitive,
+    args: Sequence[Any],
+    params: dict[str, Any] | None = None,
+    order: int = 2,
+    atol: float | None = None,
+    rtol: float | None = None,
+    eps: float | None = None,
+) -> None:
+    """Check the rules of a primitive against its implementation and each other.
+
+    The shape rule is held against the result, the JVP rule against central differences,
+    the transpose rule against the implementation (the two products of a vector with a
+    linear function are equal) and, in reverse mode, against the JVP rule, the batching
+    rule against a Python loop, and the staged program against the implementation.
+    Rules that the primitive has not are not checked.
+
+    Parameters
+    ----------
+    primitive : Primitive
+        As the constructors of `funcad.extend` make them.
+    args : sequence of arrays
+        Operands of a call; the implementation needs to be smooth there.
+    params : dict, optional
+        Parameters of the call.
+    order : int, optional
+        Up to which the derivatives are checked.
+    atol, rtol, eps : float, optional
+        Tolerances and step, by default those of the dtypes.
+
+    Raises
+    ------
+    AssertionError
+        That names the primitive and the rule which does not hold.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from funcad import testing
+    >>> from funcad.extend import elementwise
+    >>> softsign = elementwise(
+    ...     "softsign",
+    ...     lambda x: x / (1 + abs(x)),
+    ...     lambda ans, x: 1 / (1 + abs(x)) ** 2,
+    ... )
+    >>> testing.check_primitive(softsign, (np.array([-2.0, 0.5]),))
+    >>> wrong = elementwise("softwrong", lambda x: x / (1 + abs(x)), lambda ans, x: ans)
+    >>> testing.check_primitive(wrong, (np.array([-2.0, 0.5]),))
+    Traceback (most recent call last):
+      ...
+    AssertionError: the jvp rule of softwrong: jvp differs from central differences ...
+    """
+    args, params = list(args), params or {}
+    tolerance = _Tolerance(atol, rtol, eps)
+
+    def function(*operands: Any) -> Any:
+        return bind(primitive, operands, params)
+
+    ans = function(*args)
+    outs = list(ans) if primitive.multiple else [ans]
+    if primitive.multiple and not isinstance(ans, (tuple, list)):
+        raise AssertionError(
+            f"the implementation of {primitive.name} returns {type(ans).__name__}, and "
+            "multiple=True asks for a tuple."
+        )
+    with _named(primitive, "abstract"):
+        program = make_program(function)(*args)
+        _same_avals("it gives", program.outputs, "the result is", outs)
+    with _named(primitive, "staged program"):
+        staged = program.evaluate(args)
+        precision = _precision([*args, *outs], _LOOP)
+        title = "it differs from the implementation at"
+        _compare(title, "run", staged, outs, tolerance, precision)
+    smooth = [i for i, x in enumerate(args) if has_tangent(x)]
+    if primitive.transpose is not None:
+        for i in smooth:
+            with _named(primitive, "transpose"):
+                _check_transpose(primitive, args, params, i, tolerance)
+    if (primitive.jvp or primitive.dual) and smooth:
+        if primitive.jvp is not None:
+            for i in smooth:
+                with _named(primitive, "jvp"):
+                    _check_jvp_rule(primitive, args, params, i, outs)
+
+        def of_smooth(*operands: Any) -> Any:
+            full = list(args)
+            for i, x in zip(smooth, operands, strict=True):
+                full[i] = x
+            return function(*full)
+
+        chosen = [args[i] for i in smooth]
+        with _named(primitive, "jvp"):
+            check_grads(of_smooth, chosen, order, ["fwd"], atol, rtol, eps)
+        with _named(primitive, "jvp or transpose"):
+            check_grads(of_smooth, chosen, order, ["rev"], atol, rtol, eps)
+    if primitive.batch is not None:
+        with _named(primitive, "batch"):
+            _check_batch(function, args, atol, rtol)
+
+
+@contextmanager
+def _named(primitive: Primitive, rule: str) -> Iterator[None]:
+    """Say of which primitive and rule an error is."""
+    try:
+        yield
+    except Exception as error:
+        what = rule if rule == "staged program" else f"{rule} rule"
+        kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
+        raise AssertionError(
+            f"the {what} of {primitive.name}: {kind}{error}"
+        ) from error
+
+
+def _same_avals(what: str, got: Sequence[Any], source: str, wanted: Any) -> None:
+    have, want = [_aval(x) for x in got], [_aval(x) for x in wanted]
+    if have != want:
+        raise AssertionError(f"{what} {', '.join(have)}; {source} {', '.join(want)}.")
+
+
+def _check_jvp_rule(
+    primitive: Primitive, args: list[Any], params: dict[str, Any], i: int, outs: Any
+) -> None:
+    """Number, shapes and dtypes of the tangents for a tangent of one operand."""
+    tangents = _only(i, _direction(args, _TANGENTS))
+    ans = tuple(outs) if primitive.multiple else outs[0]
+    found = primitive.jvp(ans, args, tangents, params)  # type: ignore[misc]
+    if found is None:
+        return
+    if not primitive.multiple:
+        found = [found]
+    if len(found) != len(outs):
+        raise AssertionError(f"it gives {len(found)} tangents for {len(outs)} results.")
+    pairs = [(t, y) for t, y in zip(found, outs, strict=True) if t is not None]
+    _same_avals("tangents are", [t for t, _ in pairs], "results", [y for _, y in pairs])
+
+
+def _check_transpose(
+    primitive: Primitive,
+    args: list[Any],
+    params: dict[str, Any],
+    i: int,
+    tolerance: _Tolerance,
+) -> None:
+    """Re(ct . f(x)) = Re(f^T(ct) . x), where the function is linear in operand i."""
+
+    def function(x: Any) -> Any:
+        return bind(primitive, [*args[:i], x, *args[i + 1 :]], params)
+
+    outs = tree.leaves(function(args[i]))
+    cotangents = _direction(outs, _COTANGENTS)
+    given = tree.unflatten(tree.structure(function(args[i])), cotangents)
+    try:
+        (back,) = linear_transpose(function, args[i])(given)
+    except NonlinearError:
+        return
+    _same_avals("the cotangent is", [back], "the operand", [args[i]])
+    left = sum(
+        np.sum(np.real(_on_host(c) * _on_host(y)), dtype=float)
+        for c, y in zip(cotangents, outs, strict=True)
+        if has_tangent(y)
+    )
+    right = np.sum(np.real(_on_host(back) * _on_host(args[i])), dtype=float)
+    bound = _tolerances(tolerance, _precision([*args, *outs], _DIFFERENCES))
+    if not abs(left - right) <= bound[0] + bound[1] * abs(left):
+        raise AssertionError(
+            f"in operand {i}, the product of a cotangent with the result is {left}, "
+            f"and that of its transpose with the operand is {right}."
+        )
+
+
+def _check_batch(
+    function: Function, args: list[Any], atol: float | None, rtol: float | None
+) -> None:
+    """``vmap`` over each operand alone, over all of them, and along the last axis."""
+    arrays = [i for i, x in enumerate(args) if hasattr(x, "dtype")]
+    groups = [[i] for i in arrays] + ([arrays] if len(arrays) > 1 else [])
+    for group in groups:
+        for axis in (0, -1):
+            axes = tuple(axis if i in group else None for i in range(len(args)))
+            stacked = [
+                x if a is None else _examples(x, a)
+                for x, a in zip(args, axes, strict=True)
+            ]
+            check_vmap(function, stacked, axes, 0, atol, rtol)
+
+
+def _examples(x: Any, axis: int) -> Any:
+    """Three examples, near to each other and so in the domain of the function."""
+    factors = [dtype_of(x).type(s) for s in (1, 1.001, 0.999)]
+    rows = [x * s if has_tangent(x) else x for s in factors]
+    return backend_of(x).namespace.stack(rows, axis)
 
 
 def _is_none(x: Any) -> bool:

@@ -422,3 +422,41 @@ def test_random_powers_of_two_divide_exactly():
         x = (x * 10.0 ** rng.integers(-320, 0)).astype(dtype)
         c = float(rng.choice([-1, 1]) * 2.0 ** rng.integers(-14, 15))
         assert simplest(lambda x: x / c, x) == ({"multiply": 1} if c != 1 else {})
+
+
+# ---------------------------------------------------------------------- sums of parts
+
+
+def test_gradients_of_slices_are_added_up_in_one_array():
+    def f(x):
+        return np.sum(x[1:] * x[:-1]) + np.sum(np.sin(x[::2])) - x[0] * x[-1]
+
+    x = np.linspace(-1, 2, 7)
+    found = simplest(funcad.grad(f), x)
+    assert found["assemble"] == 1
+    assert "embed" not in found
+
+
+def test_a_loop_over_the_rows_of_an_array_has_a_gradient_of_linear_cost():
+    def f(x):
+        h = x[0]
+        for i in range(1, 10):
+            h = np.tanh(h + x[i])
+        return np.sum(h)
+
+    x = np.linspace(-1, 2, 20).reshape(10, 2)
+    found = simplest(funcad.grad(f), x)
+    assert found["assemble"] == 1
+    assert found["add"] == 9
+
+
+def test_parts_of_different_dtypes_are_not_added_up_in_one_array():
+    embed = p["embed"]
+
+    def f(x, y):
+        first = embed(x, shape=(4,), template=(slice(0, 2),))
+        return first + embed(y, shape=(4,), template=(slice(1, 4),))
+
+    x, y = np.array([-0.0, 1.5]), np.array([2.5, -0.0, 3.0])
+    assert simplest(f, x, y) == {"assemble": 1}
+    assert simplest(f, x.astype("f"), y) == {"embed": 2, "add": 1}

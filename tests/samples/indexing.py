@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from samples.table import (
+    EVERY,
     EVERY_DTYPE,
     LINEAR,
     SAMPLES,
@@ -20,6 +21,7 @@ from samples.table import (
     broadcasting,
     dtypes_of,
     first,
+    jointly,
     shapes,
     unary,
 )
@@ -70,6 +72,29 @@ def _embed(x: Any, shape: Shape, template: Any) -> Any:
 
 
 unary("embed", _embed_call, _embed, **LINEAR)
+
+
+@st.composite
+def _assemble_calls(draw: Any, dtypes: str) -> Call:
+    shape = draw(shapes())
+    chosen = tuple(draw(st.lists(templates(shape), min_size=1, max_size=3)))
+    parts = [
+        # booleans are not added up in a number's place
+        Operand(np.empty(shape)[t].shape, draw(dtypes_of("bilefdFD", dtypes)))
+        for t in chosen
+    ]
+    return Call(tuple(parts), {"shape": shape, "templates": chosen})
+
+
+def _assemble(*parts: Any, shape: Shape, templates: Any) -> Any:
+    return sum(
+        _embed(x, shape, template) for x, template in zip(parts, templates, strict=True)
+    )
+
+
+SAMPLES["assemble"] = Samples(
+    _assemble_calls, _assemble, smooth=EVERY, linear=jointly, analytic=True
+)
 
 
 @st.composite

@@ -9,6 +9,8 @@ import numpy as np
 from hypothesis import strategies as st
 from scipy.special import erf
 
+from funcad.core.tracing import registry
+from funcad.primitives.elementwise import stop_gradient
 from samples.table import (
     NONZERO,
     POSITIVE,
@@ -51,8 +53,8 @@ def _gelu_slope(x: Any) -> Any:
     return _gelu_gate(x) + x * _gelu_gate(x) * _gelu_gate(-x) * inner
 
 
-def _gelu_exact(x: Any) -> Any:
-    return 0.5 * x * (1 + erf(x / math.sqrt(2)))
+def _gelu_exact_gate(x: Any) -> Any:
+    return 0.5 * (1 + erf(x / math.sqrt(2)))
 
 
 def _gelu_exact_slope(x: Any) -> Any:
@@ -80,17 +82,39 @@ unary(
     smooth=(0,),
 )
 unary("logistic", _entries_call, exact(_logistic), kinds=_REAL_NUMBERS, smooth=(0,))
-for _name, _value, _slope in (
-    ("silu", lambda x: x * _logistic(x), _silu_slope),
-    ("gelu", lambda x: x * _gelu_gate(x), _gelu_slope),
-    ("gelu_exact", _gelu_exact, _gelu_exact_slope),
+
+
+def _gated(gate: str) -> Any:
+    """Call a primitive with the gate of its last operand behind."""
+
+    def through(primitive: Any, *operands: Any, **params: Any) -> Any:
+        x = operands[-1]
+        return primitive(*operands, registry[gate](stop_gradient(x)), **params)
+
+    return through
+
+
+for _name, _gate, _gate_name, _slope in (
+    ("silu", _logistic, "logistic", _silu_slope),
+    ("gelu", _gelu_gate, "gelu_gate", _gelu_slope),
+    ("gelu_exact", _gelu_exact_gate, "gelu_exact_gate", _gelu_exact_slope),
 ):
-    unary(_name, _entries_call, exact(_value), kinds=_REAL_NUMBERS, smooth=(0,))
+    if _gate_name not in SAMPLES:
+        unary(_gate_name, _entries_call, exact(_gate), kinds=_REAL_NUMBERS, smooth=(0,))
+    unary(
+        _name,
+        _entries_call,
+        exact(lambda x, gate=_gate: x * gate(x)),
+        kinds=_REAL_NUMBERS,
+        smooth=(0,),
+        through=_gated(_gate_name),
+    )
     SAMPLES[f"{_name}_tangent"] = Samples(
         _slope_calls,
         exact(lambda t, x, slope=_slope: t * slope(x)),
         smooth=(0, 1),
         linear=first,
+        through=_gated(_gate_name),
     )
 
 entrywise(

@@ -123,10 +123,16 @@ def test_second_derivatives(name):
     chain, plain = both([wave] * N, name)
     assert_equal(funcad.jvp(chain, (X,), (V,)), funcad.jvp(plain, (X,), (V,)))
     assert_equal(funcad.hvp(chain, (X,), (V,)), funcad.hvp(plain, (X,), (V,)))
-    square = lambda f: funcad.grad(lambda x: np.sum(funcad.grad(f)(x) ** 2))
+
+    def square(f):
+        return funcad.grad(lambda x: np.sum(funcad.grad(f)(x) ** 2))
+
     assert_close(square(chain)(X), square(plain)(X), rtol=1e-11)
     assert_close(funcad.hessian(chain)(X), funcad.hessian(plain)(X), rtol=1e-11)
-    along = lambda f: funcad.grad(lambda x: funcad.jvp(f, (x,), (V,))[1])
+
+    def along(f):
+        return funcad.grad(lambda x: funcad.jvp(f, (x,), (V,))[1])
+
     assert_close(along(chain)(X), along(plain)(X), rtol=1e-11)
 
 
@@ -135,7 +141,10 @@ def test_under_vmap_and_linearize(name):
     chain, plain = both([wave] * N, name)
     want = funcad.vmap(funcad.grad(plain))(ROWS)
     assert_equal(funcad.vmap(funcad.grad(chain))(ROWS), want)
-    total = lambda x: np.sum(funcad.vmap(chain)(x))
+
+    def total(x):
+        return np.sum(funcad.vmap(chain)(x))
+
     assert_close(funcad.grad(total)(ROWS), want, rtol=1e-13)
     got = funcad.linearize(chain, X)[1](V)
     assert_close(got, funcad.linearize(plain, X)[1](V), rtol=1e-13)
@@ -217,7 +226,7 @@ def test_memory_holds_one_state_at_the_least():
         chain(X)
 
 
-@pytest.mark.parametrize("memory", ["1GB", True, [1]])
+@pytest.mark.parametrize("memory", ["1GB", True, [1], float("nan"), float("inf")])
 def test_memory_is_a_number_of_bytes(memory):
     with pytest.raises(ScheduleError, match="number of bytes"):
         funcad.checkpoint_chain([wave], "revolve", memory=memory)(X)

@@ -70,7 +70,7 @@ def counted():
     del registry["counted_sine"]
 
 
-# ------------------------------------------------------------------ the same derivatives
+# ---------------------------------------------------------------- the same derivatives
 
 
 DERIVATIVES = {
@@ -201,7 +201,7 @@ def test_on_the_arrays_of_another_library(library):
     np.testing.assert_array_equal(library.to_host(got), library.to_host(want))
 
 
-# ---------------------------------------------------------- evaluations, memory, residuals
+# ------------------------------------------------------ evaluations, memory, residuals
 
 
 def test_a_checkpoint_runs_once_forward_and_once_backward(counted):
@@ -234,7 +234,7 @@ def test_residuals_are_the_arguments_alone():
         return np.tanh(np.sin(np.exp(x @ w)))
 
     _, f_vjp = funcad.vjp(funcad.checkpoint(f), w, x)
-    held = [a for a in f_vjp.program.constants]
+    held = list(f_vjp.program.constants)
     assert len(held) == 2 and held[0] is w and held[1] is x
     assert len(f_vjp.program.equations) == 1
 
@@ -280,7 +280,9 @@ def test_a_staged_checkpoint_is_one_equation():
 
 
 def test_a_staged_gradient_computes_again_behind_a_barrier():
-    f = lambda x: np.sum(funcad.checkpoint(wave)(x))
+    def f(x):
+        return np.sum(funcad.checkpoint(wave)(x))
+
     program = funcad.make_program(funcad.grad(f))(X)
     assert names(program)[-1] == "checkpoint_call"
     assert flat_names(program).count("barrier") == 1
@@ -366,7 +368,10 @@ def test_a_policy_saves_what_it_says(policy, saved):
 
 def test_saving_everything_computes_nothing_again(counted):
     sine, evaluations = counted
-    layer = lambda x: sine(np.cos(sine(x)))
+
+    def layer(x):
+        return sine(np.cos(sine(x)))
+
     for policy, expected in (
         (POLICIES.everything_saveable, 0),
         (POLICIES.save_anything_except_these_names("other"), 0),
@@ -394,7 +399,10 @@ def test_a_named_value_is_not_computed_again(counted):
 
 def test_stacks_of_products_have_batch_dimensions():
     q = np.ones((4, 2, 3))
-    f = lambda q, w: (q @ w) @ np.swapaxes(q, 1, 2)
+
+    def f(q, w):
+        return (q @ w) @ np.swapaxes(q, 1, 2)
+
     w = np.ones((3, 3))
     policy = POLICIES.dots_with_no_batch_dims_saveable
     held = residuals(

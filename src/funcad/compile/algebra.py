@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from funcad.compile.constant_folding import computed
+from funcad.compile.substitution import resolved, substituted
 from funcad.compile.visible import visible
 from funcad.core.program import Equation, Program, Var
 from funcad.core.tracing import PYTHON_SCALARS, Params, Primitive, dtype_of, shape_of
@@ -30,7 +31,7 @@ def apply_algebra(program: Program) -> Program:
         walk.write(equation)
     if not walk.changed:
         return program
-    return Program(program.inputs, walk.equations, walk.resolved(program.outputs))
+    return Program(program.inputs, walk.equations, resolved(program.outputs, walk.same))
 
 
 class _Walk:
@@ -47,14 +48,10 @@ class _Walk:
         """The equation that computes a variable, if one does."""
         return self.definitions.get(v) if type(v) is Var else None
 
-    def resolved(self, values: Sequence[Any]) -> list[Any]:
-        return [self.same.get(v, v) if type(v) is Var else v for v in values]
-
     def write(self, equation: Equation) -> Sequence[Any]:
         """Write the simplest form of an equation, and return what its outputs are."""
+        equation = substituted(equation, self.same)
         primitive, inputs, params, outputs, line = equation
-        if self.same:
-            inputs = self.resolved(inputs)
         while primitive.simplify is not None:
             found = primitive.simplify(inputs, params, self.definition)
             if found is None:
@@ -70,7 +67,8 @@ class _Walk:
                 self.changed = True
                 return values
             break
-        equation = Equation(primitive, inputs, params, outputs, line)
+        if inputs is not equation.inputs:
+            equation = Equation(primitive, inputs, params, outputs, line)
         # rules may put together what depends on no input
         known = computed(equation, self.shown)
         if known is not None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from funcad.compile.substitution import resolved, substituted
 from funcad.compile.visible import visible
 from funcad.core.program import Equation, Program, Var
 from funcad.core.tracing import PYTHON_SCALARS
@@ -26,14 +27,12 @@ def merge_common_subexpressions(program: Program) -> Program:
     kept = []
     shown = visible(program)
     for equation in program.equations:
+        equation = substituted(equation, same)
         primitive, inputs, params, outputs, _ = equation
-        if same:
-            inputs = [same.get(v, v) if type(v) is Var else v for v in inputs]
-            equation = equation._replace(inputs=inputs)
         if not primitive.opaque:
             operands = [v if type(v) is Var else _operand(v) for v in inputs]
             try:
-                key = (primitive, tuple(operands), _param(params))
+                key = (primitive, *operands, *(_param(params) if params else ()))
                 earlier = found.setdefault(key, outputs)
             except TypeError:  # a parameter that cannot be hashed
                 earlier = outputs
@@ -43,8 +42,7 @@ def merge_common_subexpressions(program: Program) -> Program:
         kept.append(equation)
     if not same:
         return program
-    outs = [same.get(v, v) if type(v) is Var else v for v in program.outputs]
-    return Program(program.inputs, kept, outs)
+    return Program(program.inputs, kept, resolved(program.outputs, same))
 
 
 def _may_merge(equation: Equation, earlier: Sequence[Var], shown: set[Var]) -> bool:
@@ -72,16 +70,16 @@ def _param(value: Any) -> Any:
     """A key of a parameter, which may hold slices, numbers and containers of them."""
     kind = type(value)
     if kind is int or kind is str or value is None:
-        return kind, value
+        return value
     if kind is tuple or kind is list:
         return kind, *map(_param, value)
     if kind is dict:
-        return kind, *[(k, _param(value[k])) for k in sorted(value)]
+        return kind, *value, *map(_param, value.values())
     if kind is slice:
-        return kind, *map(_param, (value.start, value.stop, value.step))
+        return kind, _param(value.start), _param(value.stop), _param(value.step)
     if kind in PYTHON_SCALARS:
         return kind, repr(value)
     if kind is Program:
-        return id(value)
+        return kind, id(value)
     hash(value)
     return kind, value

@@ -17,7 +17,9 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from funcad.backends import backend_of, backend_of_type
-from funcad.compile.plan import THRESHOLD, Place, Plan, nbytes, plan
+from funcad.compile.expressions import nbytes
+from funcad.compile.fuse import BLOCK, LARGE, Step, fuse
+from funcad.compile.plan import THRESHOLD, Place, Plan, plan
 from funcad.compile.simplify import simplify
 from funcad.compile.source import Source, write
 from funcad.core.errors import format_line
@@ -64,6 +66,8 @@ class Compiled:
         Of the arrays that it runs on.
     threshold : int, optional
         Bytes from which on intermediate values lie in the workspace.
+    block, large : int, optional
+        Bytes of a block, and of the arrays that are taken in blocks.
 
     Attributes
     ----------
@@ -92,14 +96,21 @@ class Compiled:
         program: Program,
         array_type: type = np.ndarray,
         threshold: int = THRESHOLD,
+        block: int = BLOCK,
+        large: int = LARGE,
     ) -> None:
         backend = backend_of_type(array_type)
         on_host = backend.namespace is np
         self.program = program
         self.optimized = program = simplify(program)
         self._backend = backend
-        self._plan: Plan = plan(program, threshold if on_host else None)
-        self._source: Source = write(program, self._plan)
+        if on_host:
+            steps = fuse(program, block, large)
+            self._plan: Plan = plan(program, steps, threshold)
+        else:
+            steps = [Step((e,)) for e in program.equations]
+            self._plan = plan(program, steps, None)
+        self._source: Source = write(program, steps, self._plan)
         self._spare: list[tuple[Array, ...]] = []
         self.filename = os.path.join(_FOLDER, f"<program {next(_numbers)}>")
         self.function = self._define()
@@ -213,7 +224,7 @@ def _taker(
 def workspace(places: Sequence[Place], size: int) -> tuple[Array, ...]:
     """New memory, and the arrays that lie in it."""
     block = np.empty(size + 64, np.uint8)
-    start = -block.ctypes.data % 64
+    start = -block.__array_interface__["data"][0] % 64
     arrays = []
     for offset, shape, dtype in places:
         begin = start + offset

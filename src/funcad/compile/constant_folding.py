@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from funcad.compile.substitution import resolved, substituted
 from funcad.compile.visible import visible
 from funcad.core.program import Equation, Program, Var
 from funcad.core.tracing import (
@@ -34,10 +35,7 @@ def fold_constants(program: Program) -> Program:
     kept = []
     shown = visible(program)
     for equation in program.equations:
-        inputs = equation.inputs
-        if known:
-            inputs = [known.get(v, v) if type(v) is Var else v for v in inputs]
-            equation = equation._replace(inputs=inputs)
+        equation = substituted(equation, known)
         values = computed(equation, shown)
         if values is None:
             kept.append(equation)
@@ -45,8 +43,7 @@ def fold_constants(program: Program) -> Program:
             known.update(zip(equation.outputs, values))
     if not known:
         return program
-    outputs = [known.get(v, v) if type(v) is Var else v for v in program.outputs]
-    return Program(program.inputs, kept, outputs)
+    return Program(program.inputs, kept, resolved(program.outputs, known))
 
 
 def computed(equation: Equation, shown: set[Var]) -> tuple[Any, ...] | None:
@@ -55,8 +52,9 @@ def computed(equation: Equation, shown: set[Var]) -> tuple[Any, ...] | None:
     ``shown`` are the variables that the caller sees.
     """
     primitive, inputs, params, outputs, _ = equation
-    if any(isinstance(v, (Var, Tracer)) for v in inputs):
-        return None
+    for v in inputs:
+        if type(v) is Var or isinstance(v, Tracer):
+            return None
     grown = sum(map(_bytes, outputs)) - sum(map(_bytes, inputs))
     if primitive.opaque or grown > GROWTH:
         return None

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from funcad.backends import backend_of
+from funcad.compile.fuse import Step
 from funcad.compile.naming import assigned_names, names_of_paths
 from funcad.compile.plan import Plan
 from funcad.compile.source import Source, write
@@ -81,9 +82,11 @@ def module(
         e.primitive.name for e in program.equations
     }
     named = assigned_names(program, named, reserved - set(inputs))
-    nothing = Plan({}, set(), [[] for _ in program.equations], 0, 0)
+    steps = [Step((e,)) for e in program.equations]
+    nothing = Plan({}, set(), {}, [[] for _ in steps], 0, 0)
     source = write(
         program,
+        steps,
         nothing,
         name,
         named,

@@ -10,14 +10,14 @@ step they can be let go.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from funcad.compile.expressions import expression, nbytes, writes_once
+from funcad.compile.fuse import Step, takes_rows
 from funcad.core.program import Equation, Program, Var
-from funcad.core.tracing import Operand, dtype_of, shape_of
 
 THRESHOLD = 16 * 1024
 """Bytes from which on a value is given a place in the workspace."""
@@ -43,7 +43,9 @@ class Plan(NamedTuple):
     places : dict of Var to Place
         Values that lie in the workspace.
     fresh : set of Var
-        Values that are to be written into new arrays, lest they be views.
+        Values that are to be written into new arrays.
+    scratch : dict of Var to Place
+        For values that only a loop over blocks sees, where their blocks lie.
     released : list of lists of Var
         For each step, the other values that nothing needs after it.
     workspace : int
@@ -55,42 +57,23 @@ class Plan(NamedTuple):
 
     places: dict[Var, Place]
     fresh: set[Var]
+    scratch: dict[Var, Place]
     released: list[list[Var]]
     workspace: int
     temporaries: int
 
 
-def nbytes(v: Any) -> int:
-    """Bytes of the entries of a variable or array."""
-    return math.prod(shape_of(v)) * int(dtype_of(v).itemsize)
-
-
-def operand(v: Any, text: str) -> Operand:
-    """What a ``code`` rule is told of an input of an equation."""
-    if isinstance(v, Var):
-        return Operand(text, v.shape, v.dtype, v.weak)
-    weak = None if hasattr(v, "dtype") else type(v)
-    return Operand(text, shape_of(v), dtype_of(v), weak)
-
-
-def expression(equation: Equation, texts: Sequence[str], out: str | None) -> str | None:
-    """What the primitive's ``code`` rule writes, if it has one that can."""
-    rule = equation.primitive.code
-    if rule is None or (out is not None and equation.primitive.multiple):
-        return None
-    operands = [operand(v, t) for v, t in zip(equation.inputs, texts, strict=True)]
-    text = rule(operands, equation.params, out)
-    assert text is None or isinstance(text, str)
-    return text
-
-
-def plan(program: Program, threshold: int | None = THRESHOLD) -> Plan:
-    """Plan the memory of a program that runs equation after equation.
+def plan(
+    program: Program, steps: Sequence[Step], threshold: int | None = THRESHOLD
+) -> Plan:
+    """Plan the memory of a program that runs step after step.
 
     Parameters
     ----------
     program : Program
         What is to run.
+    steps : list of Step
+        Its equations, in order.
     threshold : int or None
         Bytes from which on values lie in the workspace; ``None`` for none at all.
 
@@ -98,26 +81,41 @@ def plan(program: Program, threshold: int | None = THRESHOLD) -> Plan:
     -------
     Plan
     """
-    return _Planner(program, _NEVER if threshold is None else threshold).plan()
+    limit = _NEVER if threshold is None else threshold
+    least = min(limit - 1, _SMALL)
+    if not any(nbytes(v) > least for e in program.equations for v in e.outputs):
+        return Plan({}, set(), {}, [[] for _ in steps], 0, 0)
+    return _Planner(program, steps, limit).plan()
 
 
 class _Planner:
-    def __init__(self, program: Program, threshold: int) -> None:
+    def __init__(self, program: Program, steps: Sequence[Step], threshold: int) -> None:
         self.program = program
+        self.steps = steps
         self.threshold = threshold
-        self.owners: dict[Var, frozenset[Var]] = {
-            v: frozenset() for v in program.inputs
-        }
+        self.owners: dict[Var, frozenset[Var]] = dict.fromkeys(
+            program.inputs, frozenset()
+        )
         """Whose memory a value may be looking at; the arguments' is not ours."""
         self.contiguous: set[Var] = set(program.inputs)
         self.writes: set[Var] = set()
-        self.in_place: dict[Var, list[Var]] = {}
+        self.heirs: dict[Var, list[Var]] = {}
+        """Operands whose memory a result can take over if they end with the step."""
         self.views: set[Var] = set()
         self.viewable: set[Var] = set()
+        self.results: list[list[Var]] = []
+        """What each step makes that is needed after it."""
+        self.slots: dict[Var, Var] = {}
+        """For values that a loop alone sees, what stands for the memory of a block."""
 
     def plan(self) -> Plan:
-        for equation in self.program.equations:
-            self._classify(equation)
+        outside = self._used_outside()
+        for step in self.steps:
+            if step.lead:
+                self._classify_loop(step, outside)
+            else:
+                self._classify(step.equations[0])
+                self.results.append(list(step.equations[0].outputs))
         last = self._last_uses()
         kept = {
             o
@@ -125,11 +123,11 @@ class _Planner:
             if type(v) is Var
             for o in self.owners.get(v, ())
         }
-        planned = {v for v in self.writes if v not in kept}
-        places, size = self._places(planned, last)
+        places, size = self._places(self.writes - kept, last)
         released, temporaries = self._released(places, last)
         fresh = {v for v in self.writes & kept if v in self.viewable}
-        return Plan(places, fresh, released, size, temporaries)
+        scratch = {v: places[slot] for v, slot in self.slots.items()}
+        return Plan(places, fresh, scratch, released, size, temporaries)
 
     # ------------------------------------------------------------------ what is made
 
@@ -138,53 +136,120 @@ class _Planner:
         operands = [v for v in e.inputs if type(v) is Var]
         seen = frozenset[Var]().union(*[self.owners[v] for v in operands])
         view = e.primitive.view
+        contiguous = all(v in self.contiguous for v in operands)
         if view == "always" or (
-            view == "contiguous" and all(v in self.contiguous for v in operands)
+            view == "contiguous"
+            and (contiguous or _splits(operands[0].shape, e.outputs[0].shape))
         ):
             for out in e.outputs:
                 self.owners[out] = seen
                 self.views.add(out)
-                if view == "contiguous":
+                if view == "contiguous" and contiguous:
                     self.contiguous.add(out)
             return
         # what has no axes is a scalar, which cannot be written into
-        large = any(v.shape and nbytes(v) >= self.threshold for v in e.outputs)
-        texts = ["x"] * len(e.inputs)
+        first = e.outputs[0]
+        large = first.shape != () and nbytes(first) >= self.threshold
         text = None
         if (seen or large) and e.primitive.code is not None:
-            text = expression(e, texts, "w")
+            text = expression(e, ["x"] * len(e.inputs), "w")
         for out in e.outputs:
             own = text is not None and (large or not view)
             self.owners[out] = frozenset([out]) if own else seen | {out}
-        if text is not None and large:
-            (out,) = e.outputs
+        if text is None:
+            return
+        if large:
             if view:
-                self.viewable.add(out)
-            self.writes.add(out)
-            self.contiguous.add(out)
-            # a single ufunc may write over an operand; NumPy sees to the rest
-            if (
-                e.primitive.family == "elementwise"
-                and text.startswith("np.")
-                and text.count("out=") == 1
-            ):
-                self.in_place[out] = [
-                    v
-                    for v in operands
-                    if v in self.writes and (v.shape, v.dtype) == (out.shape, out.dtype)
-                ]
+                self.viewable.add(first)
+            self.writes.add(first)
+            self.contiguous.add(first)
+            if writes_once(e, text):
+                self.heirs[first] = [v for v in operands if self._fits(v, first)]
         elif all(v in self.contiguous or v.shape == () for v in operands):
-            if text is not None:
-                self.contiguous.update(e.outputs)
+            self.contiguous.update(e.outputs)
+
+    def _fits(self, v: Var, out: Var) -> bool:
+        return v in self.writes and (v.shape, v.dtype) == (out.shape, out.dtype)
+
+    def _used_outside(self) -> set[Var]:
+        """Results of loops that are needed after them."""
+        home: dict[Var, int] = {}
+        outside = {v for v in self.program.outputs if type(v) is Var}
+        for k, step in enumerate(self.steps):
+            for e in step.equations:
+                for v in e.inputs:
+                    if type(v) is Var and home.get(v, k) != k:
+                        outside.add(v)
+                home.update(dict.fromkeys(e.outputs, k))
+        return outside
+
+    def _classify_loop(self, step: Step, outside: set[Var]) -> None:
+        """Give each block a place, one after the other in as few as will do."""
+        inside: dict[Var, Var] = {}  # whose block a value is, or looks at
+        last: dict[Var, int] = {}
+        whole: dict[Var, list[int]] = {}  # of values from outside, by rows or not
+        for t, e in enumerate(step.equations):
+            (out,) = e.outputs
+            inside[out] = out
+            if e.primitive.view == "contiguous" and out not in outside:
+                inside[out] = inside.get(e.inputs[0], out)
+            last[inside[out]] = t
+            for v in e.inputs:
+                if type(v) is Var and v in inside:
+                    last[inside[v]] = t
+                elif type(v) is Var:
+                    rows = takes_rows(e, v, step.lead)
+                    whole.setdefault(v, []).append(t if rows else _NEVER)
+        results = []
+        spare: list[Var] = []
+        for t, e in enumerate(step.equations):
+            (out,) = e.outputs
+            text = expression(e, ["x"] * len(e.inputs), "w")
+            assert text is not None
+            in_place = writes_once(e, text)
+            operands = dict.fromkeys([v for v in e.inputs if type(v) is Var])
+            done = [
+                self.slots[inside[v]]
+                for v in operands
+                if v in inside and last[inside[v]] == t and inside[v] in self.slots
+            ]
+            done = list(dict.fromkeys(done))
+            if in_place:
+                spare += done
+            if out in outside:
+                results.append(out)
+                self.owners[out] = frozenset([out])
+                self.writes.add(out)
+                self.viewable.add(out)
+                self.contiguous.add(out)
+                self.heirs[out] = [
+                    v
+                    for v, uses in whole.items()
+                    if self._fits(v, out)
+                    and (max(uses) < t or (in_place and max(uses) == t))
+                    and not any(v in self.owners[u] for u in whole if u is not v)
+                ]
+            elif inside[out] is out:
+                shape = (step.rows, *out.shape[step.lead :])
+                found = next(
+                    (s for s in spare if (s.shape, s.dtype) == (shape, out.dtype)), None
+                )
+                if found is not None:
+                    spare.remove(found)
+                self.slots[out] = found or Var(shape, out.dtype)
+            if not in_place:
+                spare += done
+        self.results.append(results)
 
     def _last_uses(self) -> dict[Var, int]:
         last: dict[Var, int] = {}
-        for i, e in enumerate(self.program.equations):
-            for v in (*e.inputs, *e.outputs):
-                if type(v) is Var:
-                    last[v] = i
-                    for o in self.owners[v]:
-                        last[o] = i
+        for k, step in enumerate(self.steps):
+            for e in step.equations:
+                for v in (*e.inputs, *e.outputs):
+                    if type(v) is Var:
+                        last[v] = k
+                        for o in self.owners.get(v, ()):
+                            last[o] = k
         for v in self.program.outputs:
             if type(v) is Var:
                 last[v] = _NEVER
@@ -203,17 +268,20 @@ class _Planner:
         size = 0
         ending: dict[int, list[Var]] = {}
         handed_on: set[Var] = set()
-        for v in planned:
-            ending.setdefault(last[v], []).append(v)
-        for i, e in enumerate(self.program.equations):
-            for v in e.outputs:
-                if v not in planned:
-                    continue
+        for k, step in enumerate(self.steps):
+            results = [v for v in self.results[k] if v in planned]
+            for v in results:
+                ending.setdefault(last[v], []).append(v)
+            blocks: list[Var] = []
+            if step.lead:
+                slots = [self.slots.get(e.outputs[0]) for e in step.equations]
+                blocks = list(dict.fromkeys([s for s in slots if s is not None]))
+            for v in (*results, *blocks):
                 heir = next(
                     (
                         x
-                        for x in self.in_place.get(v, ())
-                        if x in places and last[x] == i and x not in handed_on
+                        for x in self.heirs.get(v, ())
+                        if x in places and last[x] == k and x not in handed_on
                     ),
                     None,
                 )
@@ -235,7 +303,7 @@ class _Planner:
                         start = free.pop()[0]
                     size = start + need
                 places[v] = Place(start, v.shape, v.dtype)
-            for v in ending.get(i, ()):
+            for v in (*ending.get(k, ()), *blocks):
                 if v not in handed_on:
                     start = places[v].offset
                     _give_back(free, start, start + _rounded(nbytes(v)))
@@ -246,11 +314,11 @@ class _Planner:
     def _released(
         self, places: dict[Var, Place], last: dict[Var, int]
     ) -> tuple[list[list[Var]], int]:
-        released: list[list[Var]] = [[] for _ in self.program.equations]
+        released: list[list[Var]] = [[] for _ in self.steps]
         held = most = 0
         leaving: dict[int, int] = {}
-        for i, e in enumerate(self.program.equations):
-            for v in e.outputs:
+        for k, results in enumerate(self.results):
+            for v in results:
                 if v in places:
                     continue
                 owners = [o for o in self.owners[v] if o not in places]
@@ -262,8 +330,23 @@ class _Planner:
                     held += nbytes(v)
                     leaving[last[v]] = leaving.get(last[v], 0) + nbytes(v)
             most = max(most, held)
-            held -= leaving.get(i, 0)
+            held -= leaving.get(k, 0)
         return released, most
+
+
+def _splits(shape: Sequence[int], result: Sequence[int]) -> bool:
+    """Whether a new shape splits axes alone, for which no layout needs a copy."""
+    parts = iter(result)
+    for n in shape:
+        product = 1
+        while product < n:
+            part = next(parts, None)
+            if not part:
+                return False
+            product *= part
+        if product != n:
+            return False
+    return all(n == 1 for n in parts)
 
 
 def _rounded(size: int) -> int:

@@ -2,11 +2,13 @@
 
 Variables have the letters that the program prints with.  Each equation is a line, an
 expression of the primitive's ``code`` rule or a call of its implementation by name,
-under a comment with the user's own line that it comes from.
+under a comment with the user's own line that it comes from.  Equations that run block
+by block are the body of a loop, in which ``x_`` is the block of ``x``.
 """
 
 from __future__ import annotations
 
+import builtins
 import itertools
 import keyword
 import re
@@ -15,13 +17,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from funcad.compile.plan import Place, Plan, expression
+from funcad.compile.expressions import expression
+from funcad.compile.fuse import Step, block_params, block_shape, takes_rows
+from funcad.compile.plan import Place, Plan
 from funcad.core.errors import format_line
 from funcad.core.program import Equation, Program, Var, letters
-from funcad.core.tracing import PYTHON_SCALARS, bind, registry
+from funcad.core.tracing import PYTHON_SCALARS, bind, registry, shape_of
 from funcad.primitives.code import literal
 
-_RESERVED = {*keyword.kwlist, *keyword.softkwlist, "np", "spare", "workspace"}
+_RESERVED = {
+    *(*keyword.kwlist, *keyword.softkwlist, *dir(builtins)),
+    *("np", "spare", "workspace", "start", "rows"),
+}
 
 
 class Source(NamedTuple):
@@ -56,6 +63,7 @@ class Source(NamedTuple):
 
 def write(
     program: Program,
+    steps: Sequence[Step],
     plan: Plan,
     name: str = "compiled",
     names: Mapping[Var, str] | None = None,
@@ -67,6 +75,8 @@ def write(
     ----------
     program : Program
         Without tracers among its constants.
+    steps : list of Step
+        Its equations, in order.
     plan : Plan
         Where its values lie.
     name : str, optional
@@ -80,22 +90,24 @@ def write(
     -------
     Source
     """
-    return _Writer(program, plan, names or {}, note).write(name)
+    return _Writer(program, steps, plan, names or {}, note).write(name)
 
 
 class _Writer:
     def __init__(
         self,
         program: Program,
+        steps: Sequence[Step],
         plan: Plan,
         names: Mapping[Var, str],
         note: Callable[[tuple[str, int]], str],
     ) -> None:
         self.program = program
+        self.steps = steps
         self.plan = plan
-        self.note = note
         self.lines: list[str] = []
         self.equations: list[Equation | None] = []
+        self.note = note
         self.names = dict(names)
         self.taken = {*names.values(), *_RESERVED}
         self.letters = (letters(i) for i in itertools.count())
@@ -103,25 +115,24 @@ class _Writer:
         self.constant_names: dict[int, str] = {}
         self.functions: dict[str, Callable[..., Any]] = {}
         self.views: dict[Place, str] = {}
+        self.user_line: tuple[str, int] | None = None
 
     def write(self, name: str) -> Source:
         program = self.program
         given = [self._name(v) for v in program.inputs]
         self._line(f"def {name}({', '.join(given)}):")
         head = len(self.lines)
-        user_line = None
-        for equation, released in zip(
-            program.equations, self.plan.released, strict=True
-        ):
-            if equation.line is not None and equation.line != user_line:
-                user_line = equation.line
-                text = self.note(user_line)
-                if text:
-                    self._line(f"    # {text}")
-            self._equation(equation)
+        for e in program.equations:
+            for v in e.outputs:  # the letters that the program prints with
+                self._name(v)
+        for step, released in zip(self.steps, self.plan.released, strict=True):
+            if step.lead:
+                self._loop(step)
+            else:
+                self._equation(step.equations[0])
             if released:
                 names = ", ".join([self._name(v) for v in released])
-                self._line(f"    del {names}", equation)
+                self._line(f"    del {names}")
         results = ", ".join([self._text(v) for v in program.outputs])
         results = f"({results},)" if len(program.outputs) == 1 else f"({results})"
         if self.views:
@@ -154,20 +165,119 @@ class _Writer:
         self.lines.append(text)
         self.equations.append(equation)
 
+    def _noted(self, e: Equation) -> str:
+        """What to write above an equation: the user's line, if it is another one."""
+        if e.line is None or e.line == self.user_line:
+            return ""
+        self.user_line = e.line
+        return self.note(e.line)
+
+    def _loop(self, step: Step) -> None:
+        """Equations that run together, block by block."""
+        plan, lead, extent, size = self.plan, step.lead, step.extent, step.rows
+        blocks: dict[Var, str] = {}  # what stands for a value's block
+        results: dict[Var, str] = {}  # what is to be written in rows
+        whole: dict[tuple[Any, bool], str] = {}  # operands, by rows or not
+        head: list[str] = []
+        held: list[str] = []  # names of blocks that would keep memory alive
+
+        def rows_of(v: Var, name: str) -> str:
+            if lead == 1:
+                return name
+            shape = ", ".join(map(str, (extent, *v.shape[lead:])))
+            head.append(f"    {name}_rows = {name}.reshape({shape})")
+            return f"{name}_rows"
+
+        def operand(e: Equation, v: Any) -> str:
+            if type(v) is Var and v in blocks:
+                return blocks[v]
+            by_rows = takes_rows(e, v, lead)
+            key = (v if type(v) is Var else id(v), by_rows)
+            if key not in whole:
+                name = self._text(v)
+                shape = block_shape(step, e, v)
+                if by_rows and not is_number(v):
+                    source = rows_of(v, name)
+                    body.append((f"        {name}_ = {source}[rows]", None))
+                    if type(v) is Var and v not in plan.places and v not in inputs:
+                        held.append(f"{name}_")
+                        if source != name:
+                            held.append(source)
+                    name = f"{name}_"
+                elif shape != shape_of(v):
+                    shown = ", ".join(map(str, shape))
+                    head.append(f"    {name}_all = {name}.reshape({shown})")
+                    name = f"{name}_all"
+                whole[key] = name
+            return whole[key]
+
+        inputs = set(self.program.inputs)
+        body: list[tuple[str, Equation | None]] = []
+        for e in step.equations:
+            (out,) = e.outputs
+            name = self._name(out)
+            texts = [operand(e, v) for v in e.inputs]
+            shapes = [block_shape(step, e, v) for v in e.inputs]
+            block = e._replace(params=block_params(step, e))
+            into = None
+            left = name
+            if out in plan.places or out in plan.fresh:
+                into = f"{rows_of(out, name)}[rows]"
+                results[out] = name
+                left = f"{name}_"
+            elif out in plan.scratch:
+                into = self._view(plan.scratch[out])
+                if extent % size:
+                    into += f"[: {extent} - start]"
+            text = expression(block, texts, into, shapes)
+            assert text is not None
+            self._import(e, text)
+            if note := self._noted(e):
+                body.append((f"        # {note}", None))
+            body.append((f"        {left} = {text}", e))
+            blocks[out] = left
+        count = len(step.equations)
+        self._line(f"    # {count} operations on {size} of {extent} rows at a time")
+        for out, name in results.items():
+            place = plan.places.get(out)
+            made = self._empty(out) if place is None else self._view(place)
+            self._line(f"    {name} = {made}")
+        for text in head:
+            self._line(text)
+        self._line(f"    for start in range(0, {extent}, {size}):")
+        self._line(f"        rows = slice(start, start + {size})")
+        for text, equation in body:
+            self._line(text, equation)
+        if held:
+            self._line(f"    del {', '.join(held)}")
+
+    def _view(self, place: Place) -> str:
+        return self.views.setdefault(place, f"w{len(self.views)}")
+
+    def _empty(self, v: Var) -> str:
+        return f"np.empty({literal(v.shape)}, {literal(v.dtype)})"
+
+    def _import(self, e: Equation, text: str) -> None:
+        """Make the implementation known where an expression calls it."""
+        if re.search(rf"(?<![\w.]){re.escape(e.primitive.name)}\(", text):
+            self._function(e.primitive.name, e.primitive.impl)
+
     def _equation(self, e: Equation) -> None:
+        if note := self._noted(e):
+            self._line(f"    # {note}")
         texts = [self._text(v) for v in e.inputs]
         (first, *rest) = e.outputs
-        place = None if rest else self.plan.places.get(first)
+        place = self.plan.places.get(first)
         out = None
         if place is not None:
-            out = self.views.setdefault(place, f"w{len(self.views)}")
+            out = self._view(place)
         elif first in self.plan.fresh:
-            out = f"np.empty({literal(first.shape)}, {literal(first.dtype)})"
+            out = self._empty(first)
         text = expression(e, texts, out)
         if text is None:
             text = self._call(e, texts)
-        elif re.search(rf"(?<![\w.]){re.escape(e.primitive.name)}\(", text):
-            self._function(e.primitive.name, e.primitive.impl)
+        else:
+            self._import(e, text)
         left = ", ".join([self._name(v) for v in e.outputs])
         if e.primitive.multiple and not rest:
             left += ","
@@ -175,7 +285,7 @@ class _Writer:
 
     def _call(self, e: Equation, texts: Sequence[str]) -> str:
         """A call of the implementation, by name."""
-        numbers = any(_is_number(v) for v in e.inputs)
+        numbers = any(is_number(v) for v in e.inputs)
         name = e.primitive.name
         if numbers:
             # implementations that take arrays alone get them from bind
@@ -227,7 +337,8 @@ class _Writer:
         return name
 
 
-def _is_number(v: Any) -> bool:
+def is_number(v: Any) -> bool:
+    """Whether a value is a Python number, or stands for one."""
     return v.weak is not None if type(v) is Var else type(v) in PYTHON_SCALARS
 
 

@@ -7,7 +7,7 @@ result in the place of a computed one would change that, so passes ask here firs
 
 from __future__ import annotations
 
-from funcad.compile.plan import expression
+from funcad.compile.expressions import expression
 from funcad.core.program import Equation, Program, Var
 
 

@@ -89,7 +89,7 @@ class TreeStructureError(FuncadError, TypeError, ValueError):
 
 
 class RegistrationError(FuncadError, TypeError, ValueError):
-    """A class registered as a pytree node twice, or in a way that cannot work."""
+    """A pytree node or a primitive registered twice, or in a way that cannot work."""
 
 
 class TangentMismatchError(FuncadError, TypeError, ValueError):
@@ -106,6 +106,18 @@ class ConcretizationError(FuncadError, TypeError):
 
 class DerivativeLossError(FuncadError, TypeError):
     """A conversion of a tracer to a plain array, which would drop its derivative."""
+
+
+class CustomRuleError(FuncadError, TypeError, ValueError):
+    """A custom rule, or a rule of a primitive, that does not give what it should."""
+
+
+class ForwardModeError(FuncadError, TypeError):
+    """Forward mode through a function that has a rule for reverse mode alone."""
+
+
+class CallbackError(FuncadError, TypeError, ValueError):
+    """A foreign function whose result is not what was declared."""
 
 
 class StaticArgumentError(FuncadError, TypeError, ValueError):

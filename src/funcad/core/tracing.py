@@ -13,6 +13,7 @@ state behind that would have to be restored.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
@@ -25,6 +26,7 @@ from funcad.core.errors import (
     FuncadError,
     MissingRuleError,
     MixedBackendsError,
+    RegistrationError,
     UnsupportedFunctionError,
 )
 
@@ -163,8 +165,8 @@ class Primitive:
         ``code(operands, params, out)``, the Python expression over ``np`` that
         compiled programs compute the result by; ``operands`` are :class:`Operand`, an
         expression and its aval each.  Given the name of an array ``out``, it writes
-        the result there, or is ``None`` if it cannot.  Without a rule, compiled
-        programs call the implementation.
+        the result (the first of several) there, or is ``None`` if it cannot.  Without
+        a rule, compiled programs call the implementation.
     simplify : callable, optional
         ``simplify(inputs, params, definition)``: an input or a value that is equal to
         the result (a list of them, where it is ``multiple``), or ``(primitive, inputs,
@@ -176,6 +178,10 @@ class Primitive:
         ``flops(inputs, outputs, params)``, floating-point operations from avals.
     body : callable, optional
         ``body(params)``, the program that this primitive is nothing but a call of.
+    blocks : callable, optional
+        ``blocks(shapes, params, lead)``, the parameters with which it works on blocks
+        of operands whose first ``lead`` axes have been made one, if rows of that axis
+        depend on the operands' same rows alone; else ``None``.
     view : str, optional
         When the result is a view of the first operand: "always", where that is
         "contiguous", or where it has the "same dtype"; otherwise it may be one.
@@ -188,11 +194,37 @@ class Primitive:
         Whether compiling leaves its equations as they are, so that two equal ones stay
         two and one of constants is not computed beforehand: a barrier, or a call of
         the user's own code.
+
+    Raises
+    ------
+    RegistrationError
+        If there is another primitive of that name, or if a rule is no function.
+
+    See Also
+    --------
+    funcad.extend : constructors that write most rules themselves.
+    funcad.testing.check_primitive : checks the rules against each other.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import funcad
+    >>> from funcad.extend import Primitive
+    >>> cube = Primitive(
+    ...     "cube",
+    ...     lambda x: x**3,
+    ...     lambda x: (x.shape, x.dtype),
+    ...     jvp=lambda ans, xs, tangents, params: 3 * xs[0] ** 2 * tangents[0],
+    ...     batch=lambda values, axes: (cube(values[0]), axes[0]),
+    ... )
+    >>> float(funcad.grad(cube)(2.0))
+    12.0
     """
 
     __slots__ = (
         "abstract",
         "batch",
+        "blocks",
         "body",
         "code",
         "definition",
@@ -223,6 +255,7 @@ class Primitive:
         simplify: Callable[..., Any] | None = None,
         flops: Callable[..., Any] | None = None,
         body: Callable[..., Any] | None = None,
+        blocks: Callable[..., Any] | None = None,
         definition: str | None = None,
         view: str = "",
         multiple: bool = False,
@@ -240,12 +273,13 @@ class Primitive:
         self.simplify = simplify
         self.flops = flops
         self.body = body
+        self.blocks = blocks
         self.definition = definition
         self.view = view
         self.multiple = multiple
         self.opaque = opaque
         self.family = family
-        registry[name] = self
+        _register(self)
 
     def __call__(self, *args: Array, **params: Any) -> Any:
         return bind(self, args, params)
@@ -258,6 +292,54 @@ class Primitive:
 
 
 registry: dict[str, Primitive] = {}
+
+_RULES = (
+    *("impl", "abstract", "jvp", "transpose", "batch"),
+    *("dual", "code", "simplify", "flops", "body"),
+)
+
+
+def _register(primitive: Primitive) -> None:
+    """Make a primitive known by its name, which no other one may have.
+
+    A module that is loaded again, or a cell that is run again, defines its primitives
+    again: one of the same name whose implementation has the same place replaces the
+    first.
+    """
+    name = primitive.name
+    if not isinstance(name, str) or not name.isidentifier():
+        raise RegistrationError(
+            f"A primitive has a name that programs print, an identifier, not {name!r}."
+        )
+    for rule in _RULES:
+        value = getattr(primitive, rule)
+        if not (callable(value) or (value is None and rule != "impl")):
+            raise RegistrationError(
+                f"The rule {rule} of the primitive {name} is a function, not {value!r} "
+                f"of type {type(value).__name__}."
+            )
+    known = registry.get(name)
+    if known is not None and _origin(known.impl) != _origin(primitive.impl):
+        raise RegistrationError(
+            f"There is a primitive {name} already, implemented by "
+            f"{_place(known.impl)}, and programs are saved and loaded by the names of "
+            f"primitives. Give the one that {_place(primitive.impl)} implements "
+            "another name."
+        )
+    registry[name] = primitive
+
+
+def _origin(f: Any) -> Any:
+    while isinstance(f, functools.partial):
+        f = f.func
+    qualname = getattr(f, "__qualname__", None)
+    # NumPy's ufuncs say neither, but there is one of each
+    return f if qualname is None else (getattr(f, "__module__", None), qualname)
+
+
+def _place(f: Any) -> str:
+    origin = _origin(f)
+    return ".".join(map(str, origin)) if isinstance(origin, tuple) else repr(origin)
 
 
 def bind(primitive: Primitive, args: Sequence[Array], params: Params) -> Any:

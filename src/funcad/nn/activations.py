@@ -112,7 +112,9 @@ def gelu(x: Array, approximate: bool = True) -> Array:
     >>> nn.gelu(np.array([-1.0, 0.0, 1.0]), approximate=False)
     array([-0.15865525,  0.        ,  0.84134475])
     """
-    return nn.gelu(x) if approximate else nn.gelu_exact(x)
+    if approximate:
+        return nn.through_gate(nn.gelu, nn.gelu_gate, x)
+    return nn.through_gate(nn.gelu_exact, nn.gelu_exact_gate, x)
 
 
 def silu(x: Array) -> Array:
@@ -138,7 +140,7 @@ def silu(x: Array) -> Array:
     >>> nn.silu(np.array([-1.0, 0.0, 1.0]))
     array([-0.26894142,  0.        ,  0.73105858])
     """
-    return nn.silu(x)
+    return nn.through_gate(nn.silu, nn.logistic, x)
 
 
 swish = silu

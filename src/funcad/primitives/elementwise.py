@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import namespace
+from funcad.core.errors import RegistrationError
 from funcad.core.program import Var
 from funcad.core.tracing import (
     PYTHON_SCALARS,
@@ -67,16 +68,41 @@ def elementwise(
         The whole transpose rule, for functions that are linear.
     code : callable, optional
         What compiled programs write, where the implementation is no ufunc of NumPy's.
+
+    Returns
+    -------
+    Primitive
+        With the rules that follow.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import funcad
+    >>> from funcad.extend import elementwise
+    >>> sinc_of = elementwise(
+    ...     "sinc_of",
+    ...     lambda x: np.sin(x) / x,
+    ...     lambda ans, x: (np.cos(x) - ans) / x,
+    ... )
+    >>> funcad.vmap(funcad.grad(sinc_of))(np.array([np.pi / 2, np.pi]))
+    array([-0.40528473, -0.31830989])
     """
+    if len(partials) > 2 or not all(p is None or callable(p) for p in partials):
+        raise RegistrationError(
+            f"elementwise takes a function for the partial derivative in each operand, "
+            f"of which there are one or two, and {name} was given {len(partials)}: "
+            f"{partials}. For more operands write jvp=sum_of_jvps(...)."
+        )
     if partials:
         jvp = (_unary_jvp if len(partials) == 1 else _binary_jvp)(*partials)  # type: ignore[arg-type]
     primitive = Primitive(
         name,
         function,
-        _abstract(function),
+        entrywise_abstract(function),
         jvp=jvp,
         transpose=transpose,
         code=code or ufunc(function),
+        blocks=lambda shapes, params, lead: params,
         family="elementwise",
     )
     primitive.batch = functools.partial(_batch, primitive)
@@ -139,24 +165,26 @@ def _unbroadcast(
     primitive: Primitive, inputs: Sequence[Any], params: Params, definition: Rule
 ) -> Any:
     """Operands as they were before they were broadcast, where the others suffice."""
-    narrow = list(inputs)
+    narrow = inputs
     for i, x in enumerate(inputs):
         equation = definition(x)
         if equation is not None and equation.primitive is broadcast_to:
             (source,) = equation.inputs
             # an array made of a number does not follow the others' dtype; a number does
             if type(source) not in PYTHON_SCALARS and not getattr(source, "weak", None):
-                shapes = [shape_of(v) for v in narrow]
-                wide = broadcast_shapes(shapes)
-                shapes[i] = shape_of(source)
-                if broadcast_shapes(shapes) == wide:
-                    narrow[i] = source
-    if all(map(operator.is_, narrow, inputs)):
-        return None
-    return primitive, narrow, params
+                fewer = [*narrow[:i], source, *narrow[i + 1 :]]
+                before, after = (
+                    broadcast_shapes([shape_of(v) for v in vs])
+                    for vs in (narrow, fewer)
+                )
+                if before == after:
+                    narrow = fewer
+    return None if narrow is inputs else (primitive, narrow, params)
 
 
-def _abstract(ufunc: Callable[..., Any]) -> Rule:
+def entrywise_abstract(ufunc: Callable[..., Any]) -> Rule:
+    """Shape rule of a function of entries, whose dtypes are found by trying it."""
+
     @functools.lru_cache(maxsize=1024)
     def result_dtype(kinds: tuple[Any, ...]) -> Any:
         operands = [k(1) if isinstance(k, type) else np.empty(0, k) for k in kinds]
@@ -177,6 +205,10 @@ def _kind(x: Any) -> Any:
     if isinstance(x, (Tracer, Var)):
         return x.weak or x.dtype
     return x.dtype if hasattr(x, "dtype") else type(x)
+
+
+def _shape_together(operands: Sequence[Any]) -> tuple[int, ...]:
+    return broadcast_shapes([shape_of(x) for x in operands])
 
 
 def broadcast_shapes(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
@@ -407,8 +439,9 @@ def _select(condition: Array, x: Array, y: Array, out: Array = None) -> Array:
 def _select_code(
     operands: Sequence[Operand], params: Params, out: str | None
 ) -> str | None:
-    function = "np.where" if out is None else "select"
-    return call(function)(operands, params, out)
+    if out is None:
+        return call("np.where")(operands, params, None)
+    return call("select")(operands, params, out) if operands[0].dtype == bool else None
 
 
 select = elementwise(
@@ -689,14 +722,13 @@ bitwise_count = elementwise("bitwise_count", np.bitwise_count)
 # ------------------------------------------------------------ what they simplify to
 
 
-def _also(primitive: Primitive, rule: Rule) -> None:
-    """Give an elementwise primitive a rule that is tried before the common one."""
+def also(primitive: Primitive, rule: Rule) -> None:
+    """Give an elementwise primitive a rule that is tried before those that it has."""
+    others = primitive.simplify
 
     def simplify(inputs: Sequence[Any], params: Params, definition: Rule) -> Any:
         found = rule(*inputs, definition=definition)
-        if found is None:
-            return _unbroadcast(primitive, inputs, params, definition)
-        return found
+        return others(inputs, params, definition) if found is None else found  # type: ignore[misc]
 
     primitive.simplify = simplify
 
@@ -821,16 +853,16 @@ def _itself(x: Any, definition: Rule) -> Any:
     return x
 
 
-_also(multiply, _simpler_product)
-_also(divide, _simpler_quotient)
-_also(add, _simpler_sum)
-_also(subtract, _simpler_difference)
-_also(negative, _simpler_negation)
-_also(power, _simpler_power)
-_also(conjugate, _simpler_conjugate)
-_also(positive, _itself)
-_also(stop_gradient, _itself)
-_also(real, lambda x, definition: x if _kinds(x) != "c" else None)
+also(multiply, _simpler_product)
+also(divide, _simpler_quotient)
+also(add, _simpler_sum)
+also(subtract, _simpler_difference)
+also(negative, _simpler_negation)
+also(power, _simpler_power)
+also(conjugate, _simpler_conjugate)
+also(positive, _itself)
+also(stop_gradient, _itself)
+also(real, lambda x, definition: x if _kinds(x) != "c" else None)
 
 
 def _simpler_weighted_sum(

@@ -29,12 +29,49 @@ def linear(
     transpose: Rule,
     batch: Rule,
     code: Rule | None = None,
+    blocks: Rule | None = None,
     view: str = "",
     multiple: bool = False,
 ) -> Primitive:
     """A function that is linear in its first operand; the others are indices or so.
 
-    ``transpose(ct, aval, *rest, **params)`` gives the cotangent of the first operand.
+    Parameters
+    ----------
+    name : str
+        Name of the primitive.
+    impl : callable
+        ``impl(x, *rest, **params)``.
+    abstract : callable
+        ``abstract(x, *rest, **params) -> (shape, dtype)``.
+    transpose : callable
+        ``transpose(ct, aval, *rest, **params)``, the cotangent of the first operand,
+        of which ``aval`` has the shape and dtype.
+    batch : callable
+        ``batch(values, axes, **params) -> (result, axis)``.
+    code, view, multiple
+        As for :class:`~funcad.extend.Primitive`.
+
+    Returns
+    -------
+    Primitive
+        With the JVP rule that follows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import funcad
+    >>> from funcad.extend import linear, move_axis
+    >>> every_other = linear(
+    ...     "every_other",
+    ...     lambda x: x[..., ::2],
+    ...     lambda x: ((*x.shape[:-1], -(-x.shape[-1] // 2)), x.dtype),
+    ...     transpose=lambda ct, x: np.stack([ct, 0 * ct], -1).reshape(
+    ...         (*ct.shape[:-1], -1)
+    ...     )[..., : x.shape[-1]],
+    ...     batch=lambda values, axes: (every_other(move_axis(*values, *axes, 0)), 0),
+    ... )
+    >>> funcad.grad(lambda x: np.sum(every_other(x) ** 2))(np.arange(3.0))
+    array([0., 0., 4.])
     """
 
     def jvp(ans: Array, primals: Any, tangents: Any, params: Params) -> Array | None:
@@ -54,6 +91,7 @@ def linear(
         transpose=whole_transpose,
         batch=batch,
         code=code,
+        blocks=blocks,
         view=view,
         multiple=multiple,
         family="linear",
@@ -67,12 +105,46 @@ def multilinear(
     abstract: Rule,
     *,
     transposes: Sequence[Rule],
-    batch: Rule,
+    batch: Rule | None,
     code: Rule | None = None,
 ) -> Primitive:
     """A product: linear in each operand while the others are held.
 
-    ``transposes[i](ct, aval, *operands, **params)`` gives operand i's cotangent.
+    Parameters
+    ----------
+    name : str
+        Name of the primitive.
+    impl : callable
+        ``impl(*operands, **params)``.
+    abstract : callable
+        ``abstract(*operands, **params) -> (shape, dtype)``.
+    transposes : sequence of callable
+        ``transposes[i](ct, aval, *operands, **params)`` gives operand i's cotangent;
+        ``operands[i]`` itself has a shape and a dtype only.
+    batch : callable
+        ``batch(values, axes, **params) -> (result, axis)``.
+    code : callable, optional
+        As for :class:`~funcad.extend.Primitive`.
+
+    Returns
+    -------
+    Primitive
+        With the JVP rule that follows, the product rule.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import funcad
+    >>> from funcad.extend import multilinear
+    >>> pairing = multilinear(
+    ...     "pairing",
+    ...     lambda x, y: (x * y).sum(),
+    ...     lambda x, y: ((), np.result_type(x.dtype, y.dtype)),
+    ...     transposes=[lambda ct, a, x, y: ct * y, lambda ct, a, x, y: ct * x],
+    ...     batch=None,
+    ... )
+    >>> funcad.grad(pairing)(np.arange(3.0), np.array([1.0, 2.0, 3.0]))
+    array([1., 2., 3.])
     """
 
     def jvp(ans: Array, primals: Any, tangents: Any, params: Params) -> Array | None:
@@ -122,7 +194,27 @@ def one_at_a_time(name: str, transposes: Sequence[Rule | None]) -> Rule:
 
 
 def sum_of_jvps(*rules: Rule | None) -> Rule:
-    """JVP rule from one function an operand, ``rule(t, ans, *operands, **params)``."""
+    """JVP rule from one function an operand.
+
+    Parameters
+    ----------
+    *rules : callable or None
+        For each operand ``rule(t, ans, *operands, **params)``, the tangent of the
+        result for the tangent of that operand alone; ``None`` where it is zero.
+
+    Returns
+    -------
+    callable
+        ``jvp(ans, primals, tangents, params)``, as :class:`~funcad.extend.Primitive`
+        takes it.
+
+    Examples
+    --------
+    >>> from funcad.extend import sum_of_jvps
+    >>> jvp = sum_of_jvps(lambda t, ans, x, y: t * y, lambda t, ans, x, y: x * t)
+    >>> jvp(6.0, (2.0, 3.0), (1.0, 10.0), {})
+    23.0
+    """
 
     def jvp(ans: Array, primals: Any, tangents: Any, params: Params) -> Array | None:
         total = None

@@ -6,6 +6,8 @@ primitive       meaning                                    transpose
 ``index``       ``x[template]``: integers, slices,         ``embed``
                 ellipsis and newaxis
 ``embed``       zeros but for ``out[template] = x``        ``index``
+``assemble``    zeros, then ``out[template] += x`` for     ``index``
+                each of several
 ``gather``      ``x[i, j, ...]``: integer arrays for the   ``scatter_sum``
                 leading axes
 ``scatter_sum`` zeros, then ``out[i, j, ...] += x``        ``gather``
@@ -24,15 +26,27 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import backend_of, namespace
-from funcad.core.tracing import Array, Operand, Params, Primitive, shape_of
+from funcad.core.program import Var
+from funcad.core.tracing import (
+    Array,
+    Operand,
+    Params,
+    Primitive,
+    bind,
+    dtype_of,
+    shape_of,
+)
 from funcad.primitives.code import call, subscript
-from funcad.primitives.elementwise import select
+from funcad.primitives.elementwise import add, also, select
 from funcad.primitives.families import linear
 from funcad.primitives.shape import (
     Shape,
     batch_first,
     batches_to_front,
+    broadcast_to,
+    convert,
     move_axis,
+    sum_to,
 )
 
 Template = tuple[Any, ...]
@@ -92,6 +106,74 @@ embed = linear(
     batch=_embed_batch,
     code=call("embed"),
 )
+
+
+def _assemble(
+    *parts: Array, shape: Shape, templates: tuple[Template, ...], out: Array = None
+) -> Array:
+    if out is None:
+        dtype = np.result_type(*[x.dtype for x in parts])
+        out = namespace(*parts).zeros(shape, dtype)
+    else:
+        out[...] = 0
+    for x, template in zip(parts, templates, strict=True):
+        out[template] += x
+    return out
+
+
+def _assemble_abstract(*parts: Any, shape: Shape, templates: Any) -> tuple[Shape, Any]:
+    return shape, np.result_type(*[x.dtype for x in parts])
+
+
+def _assemble_jvp(
+    ans: Array, primals: Any, tangents: Any, params: Params
+) -> Array | None:
+    moving = [i for i, t in enumerate(tangents) if t is not None]
+    templates = tuple([params["templates"][i] for i in moving])
+    parts = [tangents[i] for i in moving]
+    t = bind(assemble, parts, {"shape": params["shape"], "templates": templates})
+    return t if t.dtype == ans.dtype else convert(t, dtype=ans.dtype)
+
+
+def _assemble_transpose(ct: Array, args: Sequence[Any], params: Params) -> Any:
+    return [
+        sum_to(index(ct, template=template), x) if type(x) is Var else None
+        for x, template in zip(args, params["templates"], strict=True)
+    ]
+
+
+def _assemble_batch(
+    values: Any, axes: Any, shape: Shape, templates: Any
+) -> tuple[Array, int]:
+    parts, size = batches_to_front(values, axes)
+    parts = [
+        broadcast_to(x, shape=(size, *shape_of(x))) if a is None else x
+        for x, a in zip(parts, axes, strict=True)
+    ]
+    templates = tuple([(slice(None), *template) for template in templates])
+    return bind(assemble, parts, {"shape": (size, *shape), "templates": templates}), 0
+
+
+assemble = Primitive(
+    "assemble",
+    _assemble,
+    _assemble_abstract,
+    jvp=_assemble_jvp,
+    transpose=_assemble_transpose,
+    batch=_assemble_batch,
+    code=call("assemble"),
+    definition="""
+def assemble(*parts, shape, templates, out=None):
+    if out is None:
+        out = np.empty(shape, np.result_type(*[x.dtype for x in parts]))
+    out[...] = 0
+    for x, template in zip(parts, templates, strict=True):
+        out[template] += x
+    return out
+""",
+    family="linear",
+)
+"""``assemble(*parts, shape, templates)``: the sum of as many ``embed``."""
 
 # ----------------------------------------------------------- gathering and scattering
 
@@ -244,3 +326,26 @@ def _simpler_index(inputs: Sequence[Any], params: Any, definition: Any) -> Any:
 
 
 index.simplify = embed.simplify = _simpler_index
+
+
+def _parts(x: Any, definition: Any) -> tuple[Sequence[Any], tuple[Template, ...]]:
+    """What was embedded to make an operand, and where."""
+    equation = definition(x)
+    if equation is not None and equation.primitive is embed:
+        return equation.inputs, (equation.params["template"],)
+    if equation is not None and equation.primitive is assemble:
+        return equation.inputs, equation.params["templates"]
+    return (), ()
+
+
+def _simpler_sum_of_parts(x: Any, y: Any, definition: Any) -> Any:
+    """Parts are added up in one array, not each in an array of its own."""
+    (xs, left), (ys, right) = _parts(x, definition), _parts(y, definition)
+    if not xs or not ys or (x.shape, x.dtype) != (y.shape, y.dtype):
+        return None
+    if any(dtype_of(part) != x.dtype for part in (*xs, *ys)):
+        return None
+    return assemble, [*xs, *ys], {"shape": x.shape, "templates": (*left, *right)}
+
+
+also(add, _simpler_sum_of_parts)

@@ -22,13 +22,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from funcad.backends import backend_of, namespace
-from funcad.core.tracing import Array, Params, Primitive, bind, dtype_of, shape_of
-from funcad.primitives.elementwise import broadcast_shapes, elementwise, weighted_sum
+from funcad.core.tracing import (
+    Array,
+    Operand,
+    Params,
+    Primitive,
+    bind,
+    dtype_of,
+    shape_of,
+)
+from funcad.primitives.code import Code, call
+from funcad.primitives.elementwise import (
+    broadcast_shapes,
+    elementwise,
+    stop_gradient,
+    weighted_sum,
+)
 from funcad.primitives.families import one_at_a_time, sum_of_jvps
 from funcad.primitives.reduction import reduction
 from funcad.primitives.shape import (
@@ -37,6 +51,7 @@ from funcad.primitives.shape import (
     broadcast_to,
     reduce_sum,
     reduced_shape,
+    reduction_blocks,
     sum_to,
 )
 
@@ -44,7 +59,7 @@ Kernel = Callable[..., None]
 
 # ----------------------------------------------------------------------- activations
 
-_BLOCK = 96 * 1024  # bytes: with operands and result, fits a core's cache
+_BLOCK = 512 * 1024  # bytes: small beside a shared cache, large beside a call
 
 
 def in_blocks(kernel: Kernel) -> Callable[..., Array]:
@@ -55,22 +70,23 @@ def in_blocks(kernel: Kernel) -> Callable[..., Array]:
     all passes but one find what they need in the cache.
     """
 
-    def impl(*operands: Array) -> Array:
+    def impl(*operands: Array, out: Array = None) -> Array:
         operands = tuple([_inexact(x) for x in operands])
         xp = namespace(*operands)
         first = operands[0]
         if any(x.shape != first.shape for x in operands):
             operands = tuple(xp.broadcast_arrays(*operands))
             first = operands[0]
-        out = xp.empty(first.shape, first.dtype)
+        given = out is not None
+        out = out if given else xp.empty(first.shape, first.dtype)
         step = max(_BLOCK // first.dtype.itemsize, 1)
         if (
             xp is not np
             or first.size <= step
-            or not all(x.flags.c_contiguous for x in operands)
+            or not all(x.flags.c_contiguous for x in (*operands, out))
         ):
             kernel(*operands, out, xp.empty(first.shape, first.dtype))
-            return out[()]
+            return out if given else out[()]
         flat = [x.reshape(-1) for x in (*operands, out)]
         spare = np.empty(step, first.dtype)
         for start in range(0, first.size, step):
@@ -88,48 +104,74 @@ def _inexact(x: Array) -> Array:
     return x if x.dtype.kind in "fc" else x * 1.0
 
 
-def activation(
+class Gated(NamedTuple):
+    """A function ``x * gate(x)`` as primitives."""
+
+    value: Primitive
+    """``x * gate`` from both."""
+    tangent: Primitive
+    """``t * slope`` from a tangent, ``x`` and the gate."""
+
+
+def gated(
     name: str,
     value: Kernel,
     slope: Kernel,
     curvature: Callable[[Array], Array],
     definitions: tuple[str | None, str | None] = (None, None),
-) -> tuple[Primitive, Primitive]:
-    """A function of one operand, and its tangent map ``t * slope(x)``.
+) -> Gated:
+    """A function ``x * gate(x)`` whose gate, the dear part of it, is computed once.
 
-    The tangent map is a primitive, so that what is kept for the way back is the
-    operand, which is there anyway, and no array of slopes.
+    Both primitives take the gate as an operand and ``x`` carries the whole derivative,
+    so that the gate is to be computed from ``stop_gradient(x)``, as `through_gate`
+    does.  What is kept for the way back is ``x`` and the gate, and no array of slopes.
 
     Parameters
     ----------
     name : str
         Name of the primitive; that of the tangent map is ``name_tangent``.
     value, slope : callable
-        ``kernel(x, out, spare)``, see :func:`in_blocks`.
+        ``kernel(x, gate, out, spare)``, see :func:`in_blocks`.
     curvature : callable
-        The second derivative, composed of public functions.
+        The second derivative as a function of x, composed of public functions.
     definitions : tuple of str, optional
-        Of the function and of its tangent map, see `Primitive`.
+        Of the two primitives, see `Primitive`.
+
+    Returns
+    -------
+    Gated
     """
 
-    def tangent_kernel(t: Array, x: Array, out: Array, spare: Array) -> None:
-        slope(x, out, spare)
+    def tangent_kernel(
+        t: Array, x: Array, gate: Array, out: Array, spare: Array
+    ) -> None:
+        slope(x, gate, out, spare)
         out *= t
 
     tangent = elementwise(
         f"{name}_tangent",
         in_blocks(tangent_kernel),
+        code=call(f"{name}_tangent"),
         jvp=sum_of_jvps(
-            lambda dt, ans, t, x: tangent(dt, x),
-            lambda dx, ans, t, x: dx * (t * curvature(x)),
+            lambda dt, ans, t, x, gate: tangent(dt, x, gate),
+            lambda dx, ans, t, x, gate: dx * (t * curvature(x)),
+            None,
         ),
         transpose=_self_adjoint(lambda: tangent),
     )
     primitive = elementwise(
-        name, in_blocks(value), jvp=sum_of_jvps(lambda t, ans, x: tangent(t, x))
+        name,
+        in_blocks(value),
+        jvp=sum_of_jvps(lambda t, ans, x, gate: tangent(t, x, gate), None),
+        code=call(name),
     )
     primitive.definition, tangent.definition = definitions
-    return primitive, tangent
+    return Gated(primitive, tangent)
+
+
+def through_gate(function: Primitive, gate: Primitive, x: Array) -> Array:
+    """``x * gate(x)`` by the primitives that stand for both."""
+    return function(x, gate(stop_gradient(x)))
 
 
 def _self_adjoint(primitive: Callable[[], Primitive]) -> Callable[..., Any]:
@@ -146,7 +188,14 @@ def _self_adjoint(primitive: Callable[[], Primitive]) -> Callable[..., Any]:
 
 
 # the slope at zero is zero, as jax.nn and torch have it
-relu = elementwise("relu", lambda x: np.maximum(x, 0), lambda ans, x: ans > 0)
+relu = elementwise(
+    "relu",
+    lambda x: np.maximum(x, 0),
+    lambda ans, x: ans > 0,
+    code=lambda operands, params, out: (
+        f"np.maximum({operands[0].text}, 0{'' if out is None else f', out={out}'})"
+    ),
+)
 
 
 def _logistic(x: Array, out: Array, spare: Array) -> None:
@@ -157,7 +206,12 @@ def _logistic(x: Array, out: Array, spare: Array) -> None:
     np.divide(1, out, out=out)
 
 
-logistic = elementwise("logistic", in_blocks(_logistic), lambda ans, x: ans * (1 - ans))
+logistic = elementwise(
+    "logistic",
+    in_blocks(_logistic),
+    lambda ans, x: ans * (1 - ans),
+    code=call("logistic"),
+)
 logistic.definition = """
 def logistic(x):
     with np.errstate(over="ignore"):
@@ -165,18 +219,12 @@ def logistic(x):
 """
 
 
-def _silu(x: Array, out: Array, spare: Array) -> None:
-    _logistic(x, out, spare)
-    out *= x
-
-
-def _silu_slope(x: Array, out: Array, spare: Array) -> None:
+def _silu_slope(x: Array, gate: Array, out: Array, spare: Array) -> None:
     """The slope is s (1 + x (1 - s)) with the logistic function s."""
-    _logistic(x, spare, out)
-    np.subtract(1, spare, out=out)
+    np.subtract(1, gate, out=out)
     out *= x
     out += 1
-    out *= spare
+    out *= gate
 
 
 def _silu_curvature(x: Array) -> Array:
@@ -185,22 +233,19 @@ def _silu_curvature(x: Array) -> Array:
     return s * (1 - s) * (2 + x * (1 - 2 * s))
 
 
-silu, silu_tangent = activation(
+silu, silu_tangent = gated(
     "silu",
-    _silu,
+    lambda x, gate, out, spare: np.multiply(x, gate, out=out),
     _silu_slope,
     _silu_curvature,
     (
         """
-def silu(x):
-    with np.errstate(over="ignore"):
-        return x / (1 + np.exp(-x))
+def silu(x, gate):
+    return x * gate
 """,
         """
-def silu_tangent(t, x):
-    with np.errstate(over="ignore"):
-        s = 1 / (1 + np.exp(-x))
-    return t * (s * (1 + x * (1 - s)))
+def silu_tangent(t, x, gate):
+    return t * (gate * (1 + x * (1 - gate)))
 """,
     ),
 )
@@ -220,37 +265,36 @@ def _bounded(x: Array, spare: Array) -> Array:
     return np.minimum(np.maximum(x, -_FLAT, out=spare), _FLAT, out=spare)
 
 
-def _gelu_gate(x: Array, out: Array) -> None:
-    np.multiply(x, x, out=out)
-    out *= _B
-    out += _A
-    out *= x
-    np.tanh(out, out=out)
-    out += 1
-    out *= 0.5
-
-
-def _gelu(x: Array, out: Array, spare: Array) -> None:
-    bounded = _bounded(x, spare)
-    _gelu_gate(bounded, out)
+def _times_gate(x: Array, gate: Array, out: Array, spare: Array) -> None:
     # from below only: zero times minus infinity is no number
-    out *= x if bounded is x else np.maximum(x, -_FLAT, out=spare)
+    np.maximum(x, -_FLAT, out=out)
+    out *= gate
 
 
-def _gelu_slope(x: Array, out: Array, spare: Array) -> None:
-    """The slope is g (1 + x (1 - g) 2 u') with the gate g."""
-    bounded = _bounded(x, out)
-    _gelu_gate(bounded, spare)
-    if bounded is x:
+def _gelu_gate(x: Array, out: Array, spare: Array) -> None:
+    """(1 + tanh(u)) / 2 = 1 / (1 + exp(-2 u)), whose exponential is the cheaper."""
+    # what overflows, or is infinite, ends as a gate of 0 or 1
+    with np.errstate(over="ignore"):
         np.multiply(x, x, out=out)
-        out *= 6 * _B
-        out += 2 * _A
+        out *= -2 * _B
+        out -= 2 * _A
         out *= x
-    else:
-        out *= 6 * _B * bounded * bounded + 2 * _A
-    out *= 1 - spare
+        np.exp(out, out=out)
     out += 1
+    np.divide(1, out, out=out)
+
+
+def _gelu_slope(x: Array, gate: Array, out: Array, spare: Array) -> None:
+    """The slope is g (1 + x (1 - g) 2 u') with the gate g."""
+    bounded = _bounded(x, spare)
+    np.multiply(bounded, bounded, out=out)
+    out *= 6 * _B
+    out += 2 * _A
+    out *= bounded
+    np.subtract(1, gate, out=spare)
     out *= spare
+    out += 1
+    out *= gate
 
 
 def _gelu_curvature(x: Array) -> Array:
@@ -266,32 +310,42 @@ def _gelu_curvature(x: Array) -> Array:
     return (1 - w * w) * (_A + 6 * _B * square - x * w * slope * slope)
 
 
-gelu, gelu_tangent = activation(
+gelu_gate = elementwise(
+    "gelu_gate",
+    in_blocks(_gelu_gate),
+    lambda ans, x: ans * (1 - ans) * (2 * _A + 6 * _B * x * x),
+    code=call("gelu_gate"),
+)
+gelu_gate.definition = """
+def gelu_gate(x):
+    x = np.clip(x, -40, 40)
+    u = x * (0.7978845608028654 + 0.035677408136300125 * x**2)
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-2 * u))
+"""
+gelu, gelu_tangent = gated(
     "gelu",
-    _gelu,
+    _times_gate,
     _gelu_slope,
     _gelu_curvature,
     (
         """
-def gelu(x):
-    bounded = np.clip(x, -40, 40)
-    u = bounded * (0.7978845608028654 + 0.035677408136300125 * bounded**2)
-    return np.maximum(x, -40) * (0.5 * (1 + np.tanh(u)))
+def gelu(x, gate):
+    return np.maximum(x, -40) * gate
 """,
         """
-def gelu_tangent(t, x):
+def gelu_tangent(t, x, gate):
     x = np.clip(x, -40, 40)
-    a, b = 0.7978845608028654, 0.035677408136300125
-    gate = 0.5 * (1 + np.tanh(x * (a + b * x**2)))
-    return t * (gate * (1 + x * (1 - gate) * (2 * a + 6 * b * x**2)))
+    slope = 2 * 0.7978845608028654 + 6 * 0.035677408136300125 * x**2
+    return t * (gate * (1 + x * (1 - gate) * slope))
 """,
     ),
 )
 
 
-def _normal_gate(x: Array, out: Array) -> None:
+def _gelu_exact_gate(x: Array, out: Array, spare: Array) -> None:
     """The distribution function of the normal distribution."""
-    out[...] = backend_of(x).special.erf(x * math.sqrt(0.5))
+    out[...] = backend_of(x).special.erf(_bounded(x, spare) * math.sqrt(0.5))
     out += 1
     out *= 0.5
 
@@ -300,18 +354,11 @@ def _normal_density(x: Array) -> Array:
     return np.exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
 
 
-def _gelu_exact(x: Array, out: Array, spare: Array) -> None:
-    bounded = _bounded(x, spare)
-    _normal_gate(bounded, out)
-    out *= x if bounded is x else np.maximum(x, -_FLAT, out=spare)
-
-
-def _gelu_exact_slope(x: Array, out: Array, spare: Array) -> None:
+def _gelu_exact_slope(x: Array, gate: Array, out: Array, spare: Array) -> None:
     """The slope is gate + x density."""
-    bounded = _bounded(x, out)
-    _normal_gate(bounded, spare)
+    bounded = _bounded(x, spare)
     np.multiply(bounded, _normal_density(bounded), out=out)
-    out += spare
+    out += gate
 
 
 def _gelu_exact_curvature(x: Array) -> Array:
@@ -320,8 +367,14 @@ def _gelu_exact_curvature(x: Array) -> Array:
     return (2 - x * x) * _normal_density(x)
 
 
-gelu_exact, gelu_exact_tangent = activation(
-    "gelu_exact", _gelu_exact, _gelu_exact_slope, _gelu_exact_curvature
+gelu_exact_gate = elementwise(
+    "gelu_exact_gate",
+    in_blocks(_gelu_exact_gate),
+    lambda ans, x: _normal_density(x),
+    code=call("gelu_exact_gate"),
+)
+gelu_exact, gelu_exact_tangent = gated(
+    "gelu_exact", _times_gate, _gelu_exact_slope, _gelu_exact_curvature
 )
 
 
@@ -347,7 +400,22 @@ def _multiply_add_jvp(ans: Array, primals: Any, tangents: Any, params: Params) -
     return weighted_sum(*terms, shape=shape_of(ans), dtype=dtype_of(ans))
 
 
-multiply_add = elementwise("multiply_add", _multiply_add, jvp=_multiply_add_jvp)
+def _multiply_add_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    if out is None:
+        return call("multiply_add")(operands, params, None)
+    x, y, z = operands
+    shape = broadcast_shapes([x.shape, y.shape])
+    alike = broadcast_shapes([shape, z.shape]) == shape
+    if not alike or len({v.dtype for v in operands if not v.weak}) > 1:
+        return None
+    return f"np.add(np.multiply({x.text}, {y.text}, out={out}), {z.text}, out={out})"
+
+
+multiply_add = elementwise(
+    "multiply_add", _multiply_add, jvp=_multiply_add_jvp, code=_multiply_add_code
+)
 multiply_add.definition = """
 def multiply_add(x, y, z):
     return x * y + z
@@ -398,20 +466,22 @@ _LIMIT = 60.0
 _LEAST = math.exp(-_LIMIT)
 
 
-def _exponentials(x: Array, axis: Shape) -> tuple[Array, Array, Array | float]:
+def _exponentials(
+    x: Array, axis: Shape, out: Array = None
+) -> tuple[Array, Array, Array | float]:
     """``exp(x - shift)``, its sums and the shift, which is zero where that is safe.
 
     The sums and the shift keep the axes.  In a row of nothing but minus infinity, all
     entries are zero and so is the sum.
     """
     if namespace(x) is np and x.dtype.char in "fd" and x.size and x.max() < _LIMIT:
-        e = np.exp(x)
+        e = np.exp(x, out=out)
         total = _sum(e, axis)
         if total.min() > _LEAST:
             return e, total, 0.0
     shift = x.max(axis=axis, keepdims=True)
     shift = namespace(x).where(shift == -np.inf, 0, shift)
-    e = np.exp(x - shift)
+    e = np.exp(x - shift, out=out)
     return e, _sum(e, axis), shift
 
 
@@ -422,10 +492,12 @@ def _along(
     transpose: Callable[..., Any] | None = None,
     reduced: Sequence[bool] = (False,),
     multiple: bool = False,
+    writes: bool = True,
 ) -> Primitive:
     """A function along axes of operands of one rank, all of which it keeps.
 
-    ``reduced`` says of each result whether the axes are of size one in it.
+    ``reduced`` says of each result whether the axes are of size one in it, ``writes``
+    whether the implementation can be told where to write the first.
     """
 
     def abstract(*operands: Any, axis: Shape, **params: Any) -> Any:
@@ -453,17 +525,31 @@ def _along(
         jvp=jvp,
         transpose=transpose,
         batch=batch,
+        code=_along_code(name) if writes else None,
+        blocks=reduction_blocks,
         multiple=multiple,
         family="along axes",
     )
     return primitive
 
 
+def _along_code(name: str) -> Code:
+    def code(
+        operands: Sequence[Operand], params: Params, out: str | None
+    ) -> str | None:
+        dtypes = {x.dtype for x in operands}
+        if out is not None and (len(dtypes) > 1 or dtypes.pop().char == "e"):
+            return None
+        return call(name)(operands, params, out)
+
+    return code
+
+
 # --------------------------------------------------------------------------- softmax
 
 
-def _softmax(x: Array, axis: Shape) -> Array:
-    e, total, _ = _exponentials(x, axis)
+def _softmax(x: Array, axis: Shape, out: Array = None) -> Array:
+    e, total, _ = _exponentials(x, axis, out)
     total = namespace(x).where(total == 0, 1, total)
     e *= 1 / total
     return e
@@ -483,8 +569,8 @@ def softmax(x, axis):
 """
 
 
-def _softmax_tangent(t: Array, s: Array, axis: Shape) -> Array:
-    out = t - _dot(t, s, axis)
+def _softmax_tangent(t: Array, s: Array, axis: Shape, out: Array = None) -> Array:
+    out = np.subtract(t, _dot(t, s, axis), out=out)
     out *= s
     return out
 
@@ -555,12 +641,14 @@ def _normalising(name: str, centred: bool) -> tuple[Primitive, Primitive]:
     normalization*, arXiv:1910.07467.
     """
 
-    def impl(x: Array, axis: Shape, eps: float) -> tuple[Array, Array]:
+    def impl(
+        x: Array, axis: Shape, eps: float, out: Array = None
+    ) -> tuple[Array, Array]:
         if x.dtype.char == "e":  # its squares overflow from 256 on
             wide = impl(x.astype(np.float32), axis, eps)
             return tuple(v.astype(x.dtype) for v in wide)  # type: ignore[return-value]
         n = _count(x, axis)
-        y = x - _sum(x, axis) / n if centred else x
+        y = np.subtract(x, _sum(x, axis) / n, out=out) if centred else x
         r = _dot(y, y, axis)
         r /= n
         r += eps
@@ -568,11 +656,13 @@ def _normalising(name: str, centred: bool) -> tuple[Primitive, Primitive]:
         if centred:
             y *= r
             return y, r
-        return y * r, r
+        return np.multiply(y, r, out=out), r
 
-    def impl_tangent(t: Array, y: Array, r: Array, axis: Shape) -> Array:
+    def impl_tangent(
+        t: Array, y: Array, r: Array, axis: Shape, out: Array = None
+    ) -> Array:
         n = _count(t, axis)
-        out = y * (_dot(y, t, axis) / -n)
+        out = np.multiply(y, _dot(y, t, axis) / -n, out=out)
         out += t
         if centred:
             out -= _sum(t, axis) / n

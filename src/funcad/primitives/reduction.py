@@ -27,6 +27,7 @@ from funcad.primitives.shape import (
     pad,
     reduce_sum,
     reduced_shape,
+    reduction_blocks,
     reshape,
     split,
     spread,
@@ -54,6 +55,27 @@ def reduction(
         The result's dtype from the operand's.
     jvp : callable, optional
         ``jvp(t, ans, x, axis=, keepdims=)``.
+    code : callable, optional
+        As for :class:`~funcad.extend.Primitive`.
+
+    Returns
+    -------
+    Primitive
+        With the rules that follow.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import funcad
+    >>> from funcad.extend import reduction
+    >>> energy = reduction(
+    ...     "energy",
+    ...     lambda x, axis, keepdims: (x**2).sum(axis, keepdims=keepdims),
+    ...     lambda dtype: dtype,
+    ...     lambda t, ans, x, axis, keepdims: (2 * x * t).sum(axis, keepdims=keepdims),
+    ... )
+    >>> funcad.grad(lambda x: energy(x, axis=(0,), keepdims=False))(np.arange(3.0))
+    array([0., 2., 4.])
     """
 
     def abstract(x: Any, axis: Shape, keepdims: bool) -> tuple[Shape, Any]:
@@ -71,6 +93,7 @@ def reduction(
         jvp=None if jvp is None else sum_of_jvps(jvp),
         batch=batch,
         code=code,
+        blocks=reduction_blocks,
         family="reduction",
     )
     return primitive

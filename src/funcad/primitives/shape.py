@@ -7,6 +7,7 @@ parameters are non-negative.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -155,6 +156,7 @@ convert = Primitive(
     ),
     batch=lambda values, axes, dtype: (convert(values[0], dtype=dtype), axes[0]),
     code=_convert_code,
+    blocks=lambda shapes, params, lead: params,
     view="same dtype",
     family="linear",
 )
@@ -182,6 +184,13 @@ def _reshape_code(
     return f"{operands[0].text}.reshape({literal(params['shape'])})"
 
 
+def _reshape_blocks(shapes: Sequence[Shape], params: Params, lead: int) -> Any:
+    shape = params["shape"]
+    if shape[:lead] != shapes[0][:lead] or 0 in shape:
+        return None
+    return {"shape": (-1, *shape[lead:])}
+
+
 reshape = linear(
     "reshape",
     _reshape,
@@ -189,6 +198,7 @@ reshape = linear(
     transpose=lambda ct, x, shape: reshape(ct, shape=x.shape),
     batch=_reshape_batch,
     code=_reshape_code,
+    blocks=_reshape_blocks,
     view="contiguous",
 )
 
@@ -268,6 +278,32 @@ def _sum_abstract(x: Any, axis: Shape, keepdims: bool) -> tuple[Shape, Any]:
     return reduced_shape(x.shape, axis, keepdims), dtype
 
 
+def reduction_blocks(shapes: Sequence[Shape], params: Params, lead: int) -> Any:
+    """Blocks of a reduction over axes behind the first ones."""
+    axis = params["axis"]
+    if not axis or min(axis) < lead:
+        return None
+    return {**params, "axis": tuple([a - lead + 1 for a in axis])}
+
+
+def _sum_code(
+    operands: Sequence[Operand], params: Params, out: str | None
+) -> str | None:
+    (x,), axis = operands, params["axis"]
+    rank, n = len(x.shape), x.shape[-1] if x.shape else 0
+    if (
+        axis != (rank - 1,)
+        or rank < 2
+        or x.dtype.char not in "fd"
+        or not 8 <= n <= 1024
+        or math.prod(x.shape) < 8192
+    ):
+        return method("sum")(operands, params, out)
+    # BLAS adds up short rows several times as fast as NumPy does
+    ones = f"np.ones({(n, 1) if params['keepdims'] else n}, {literal(x.dtype)})"
+    return f"np.matmul({x.text}, {ones}{'' if out is None else f', out={out}'})"
+
+
 def spread(reduced: Array, shape: Shape, axis: Shape, keepdims: bool) -> Array:
     """A reduction's result, repeated along the axes that it was reduced over."""
     if not keepdims and len(axis) < len(shape):
@@ -293,7 +329,8 @@ reduce_sum = linear(
     _sum_abstract,
     transpose=_sum_transpose,
     batch=_sum_batch,
-    code=method("sum"),
+    code=_sum_code,
+    blocks=reduction_blocks,
 )
 
 

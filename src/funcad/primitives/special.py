@@ -35,6 +35,7 @@ from funcad.primitives.elementwise import (
     cos,
     cosh,
     elementwise,
+    entrywise_abstract,
     exp,
     isinf,
     log,
@@ -1103,11 +1104,11 @@ def several(name: str, count: int, slopes: Rule) -> Primitive:
         form = {"shape": shape_of(ans[0]), "dtype": dtype}
         return [bind(weighted_sum, (t, slope), form) for slope in slopes(ans, x)]
 
-    single = elementwise(name, lambda x: impl(x)[0])
+    first = entrywise_abstract(lambda x: impl(x)[0])
     primitive = Primitive(
         name,
         impl,
-        lambda x: count * [single.abstract(x)],  # type: ignore[misc]
+        lambda x: count * [first(x)],
         jvp=jvp,
         batch=lambda values, axes: (primitive(*values), count * [axes[0]]),
         multiple=True,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -202,7 +203,8 @@ def _bound(
 
 
 def _slots(memory: Any, leaves: Sequence[Array]) -> int:
-    if isinstance(memory, bool) or not isinstance(memory, (int, float)):
+    number = isinstance(memory, (int, float, np.integer, np.floating))
+    if isinstance(memory, bool) or not number or not math.isfinite(memory):
         raise ScheduleError(
             f"memory of checkpoint_chain is a number of bytes, not {memory!r} of type "
             f"{type(memory).__name__}."
@@ -211,7 +213,7 @@ def _slots(memory: Any, leaves: Sequence[Array]) -> int:
     if memory < size or size == 0:
         raise ScheduleError(
             f"memory={memory:g} bytes do not hold the state that the chain starts "
-            f"from, which is {', '.join(str(aval_of(x)) for x in leaves)} and takes {size} "
+            f"from, {', '.join(str(aval_of(x)) for x in leaves)}, which takes {size} "
             "bytes. Give memory for one state at the least."
         )
     return int(memory // size)

@@ -278,6 +278,12 @@ def refuse_kept_tracers(trace: StageTrace, name: str) -> None:
         + ". It runs once for each signature, with values that are not there, so "
         "appending to a list, setting an attribute or a global is no way to get "
         "results out of it. Return them."
+        + (
+            " (A rule of custom_jvp, custom_vjp or custom_vmap that closes over a "
+            "traced value keeps it, too: make the value an argument of the function.)"
+            if "cell" in places
+            else ""
+        )
     )
 
 

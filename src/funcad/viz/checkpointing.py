@@ -100,7 +100,7 @@ class Animation:
         Its steps.
     """
 
-    def __init__(self, figure: Any, film: list[Frame], draw: Any, fps: float) -> None:
+    def __init__(self, figure: Any, film: list[Frame], draw: Any, fps: int) -> None:
         self.figure = figure
         self.frames = film
         self._draw = draw
@@ -150,7 +150,7 @@ class Animation:
 
 
 def checkpoint_schedule(
-    strategy: str, n: int, slots: int | None = None, *, fps: float = 3.0
+    strategy: str, n: int, slots: int | None = None, *, fps: int = 3
 ) -> Animation:
     """Film of how a chain of layers is differentiated.
 
@@ -162,7 +162,7 @@ def checkpoint_schedule(
         Number of layers.
     slots : int, optional
         States that ``"revolve"`` may hold.
-    fps : float, optional
+    fps : int, optional
         Steps a second.
 
     Returns
@@ -296,7 +296,7 @@ def _history_of(ax: Any, film: list[Frame], n: int) -> Callable[[int], None]:
         for color, kind in ((STORED, "stored"), (RECORDED, "recorded"))
         for start, stop in _runs([state in getattr(f, kind) for f in film])
     ]
-    dots = [
+    dots: list[tuple[float, float, str]] = [
         (i, f.layer + 0.5, TAKEN if f.backward else COMPUTED)
         for i, f in enumerate(film)
         if f.layer is not None
