@@ -118,8 +118,8 @@ def main() -> int:
             "",
             describe_machine("numpy"),
             f"- states of {x.nbytes // 1024} KiB; peak memory by tracemalloc, in states",
-            f"- theory: evaluations exactly (sqrt: fewer); the states held and "
-            f"{at_work:.1f} of the layer at work, and up to {SLACK} for programs",
+            "- theory: evaluations exactly (sqrt: fewer); the states held and "
+            f"{at_work:.1f} of the layer at work, and up to {SLACK} more for programs",
             "",
             "| layers | strategy | evaluations | theory | peak, states | theory | s |",
             "| ---: | --- | ---: | ---: | ---: | ---: | ---: |",
