@@ -12,7 +12,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from funcad.core.program import Var
-from funcad.core.tracing import Array, Params, Primitive, bind, dtype_of, shape_of
+from funcad.core.tracing import (
+    Array,
+    Operand,
+    Params,
+    Primitive,
+    bind,
+    dtype_of,
+    shape_of,
+)
 
 
 def _abstract(*operands: Any) -> list[Any]:
@@ -31,6 +39,11 @@ def _transpose(cts: Sequence[Any], args: Sequence[Any], params: Params) -> list[
     return [ct if type(a) is Var else None for ct, a in zip(cts, args)]
 
 
+def _code(operands: Sequence[Operand], params: Params, out: str | None) -> str | None:
+    # as they are, in nobody's memory but their own
+    return None if out else f"({', '.join(x.text for x in operands)},)"
+
+
 def _batch(values: Sequence[Array], axes: Sequence[Any]) -> Any:
     return bind(barrier, values, {}), list(axes)
 
@@ -42,6 +55,7 @@ barrier = Primitive(
     jvp=_jvp,
     transpose=_transpose,
     batch=_batch,
+    code=_code,
     flops=lambda inputs, outputs, params: 0,
     multiple=True,
     opaque=True,

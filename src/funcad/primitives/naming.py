@@ -25,5 +25,6 @@ named = Primitive(
     code=lambda operands, params, out: None if out else operands[0].text,
     simplify=lambda inputs, params, definition: inputs[0],
     flops=lambda inputs, outputs, params: 0,
+    view="always",
     family="naming",
 )
