@@ -170,6 +170,19 @@ def test_jit_computes_as_often_as_the_schedule_says(name):
     assert len(tanhs) == costs(schedule(N, strategy, slots)).evaluations
 
 
+def test_a_compiled_gradient_takes_less_memory_and_is_the_same():
+    x = RNG.normal(size=(100, 20))
+    weights = [RNG.normal(size=(20, 20)) for _ in range(12)]
+    peaks = []
+    for strategy in ("store-all", "sqrt"):
+        chain = funcad.checkpoint_chain([dense] * 12, strategy)
+        gradient = funcad.grad(lambda ws, x, c=chain: np.sum(c(ws, x) ** 2), (0, 1))
+        jitted = funcad.jit(gradient)
+        assert_equal(jitted(weights, x), gradient(weights, x))
+        peaks.append(jitted.lower(weights, x).memory().peak)
+    assert peaks[1] < 0.8 * peaks[0]
+
+
 @every
 def test_a_pullback_may_be_used_twice(name):
     chain = chained([wave] * N, name)
