@@ -117,9 +117,9 @@ def main() -> int:
             "# Checkpointing a chain of layers",
             "",
             describe_machine("numpy"),
-            f"- states of {x.nbytes // 1024} KiB; peak memory by tracemalloc, in states",
+            f"- states of {x.nbytes // 1024} KiB; peak memory by tracemalloc in states",
             "- theory: evaluations exactly (sqrt: fewer); the states held and "
-            f"{at_work:.1f} of the layer at work, and up to {SLACK} more for programs",
+            f"{at_work:.1f} of the layer at work, and up to {SLACK} for programs",
             "",
             "| layers | strategy | evaluations | theory | peak, states | theory | s |",
             "| ---: | --- | ---: | ---: | ---: | ---: | ---: |",

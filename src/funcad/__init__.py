@@ -64,6 +64,7 @@ __all__ = [
     "jvp",
     "linear_transpose",
     "linearize",
+    "load_program",
     "make_program",
     "nn",
     "numpy",
@@ -129,6 +130,7 @@ _NAMES_ON_DEMAND = {
     "custom_vmap": "transforms.custom",
     "export": "transforms.export",
     "jit": "transforms.jit",
+    "load_program": "core.files",
     "pure_callback": "transforms.callback",
     "remat": "transforms.checkpoint",
 }

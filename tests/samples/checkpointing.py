@@ -45,12 +45,10 @@ SCHEDULE = {"length": 4, "strategy": "revolve", "slots": 2}
 
 
 def chain_weighted(primitive: Primitive, x: Any, y: Any) -> Any:
-    from funcad.transforms.chain import Layers
-
     once = staged(lambda x, y: x * np.cos(y), x, y)
     again = staged(lambda y, x: x * np.cos(y), y, once.outputs[0])
     third = staged(lambda y, x: x * np.cos(y), y, again.outputs[0])
-    return primitive(x, y, y, y, programs=Layers([once, again, third]), **SCHEDULE)
+    return primitive(x, y, y, y, programs=(once, again, third), **SCHEDULE)
 
 
 SAMPLES["chain_call"] = Samples(
@@ -71,9 +69,7 @@ def triples(draw: Any, dtypes: str) -> Call:
 
 
 def chain_of_sines(primitive: Primitive, x: Any, held: Any, t: Any) -> Any:
-    from funcad.transforms.chain import Layers
-
-    layers = Layers([staged(np.sin, x)] * 3)
+    layers = (staged(np.sin, x),) * 3
     return primitive(x, held, t, programs=layers, mask=(True,), **SCHEDULE)
 
 

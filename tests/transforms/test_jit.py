@@ -71,6 +71,16 @@ def test_numbers_of_one_type_share_a_signature_and_follow_the_arrays_they_meet()
     assert jitted.cache_info().misses == 3
 
 
+def test_numbers_stay_numbers_in_a_jitted_function_inside_another():
+    def f(x):
+        return funcad.vmap(np.sin)(np.stack([x, 2 * x]))[0]
+
+    assert funcad.jit(funcad.jit(f))(0.7) == f(0.7)
+    x = X.astype(np.float32)
+    scaled = funcad.jit(lambda s: funcad.jit(lambda t: t * x)(s))
+    assert scaled(2.0).dtype == np.float32
+
+
 def test_true_one_and_one_point_zero_are_different_static_values():
     jitted = funcad.jit(lambda x, n: x * (2 if n is True else n), static_argnums=1)
     for n in (1, 1.0, True, 1):

@@ -168,6 +168,14 @@ class NonlinearError(FuncadError, TypeError):
     """A function given to ``linear_transpose`` that is not linear."""
 
 
+class ProgramError(FuncadError, TypeError, ValueError):
+    """A program that is not well formed, or that is given what it does not take."""
+
+
+class ProgramFileError(ProgramError):
+    """A file that holds no program that can be read."""
+
+
 class ArgumentError(FuncadError, ValueError):
     """An argument outside of the values it may take: a rate, a probability, a size."""
 

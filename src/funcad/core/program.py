@@ -7,11 +7,23 @@ values are the program's constants (the residuals, in a linear program).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from funcad.core.errors import format_line
-from funcad.core.tracing import Array, Primitive, ShapedArray, bind, shape_of
+from funcad.core.errors import ProgramError
+from funcad.core.tracing import (
+    Array,
+    Primitive,
+    ShapedArray,
+    Tracer,
+    bind,
+    shape_of,
+)
+
+if TYPE_CHECKING:
+    from funcad.core.cost import Cost
+    from funcad.core.drawing import Drawing
 
 
 class Var:
@@ -52,6 +64,10 @@ class Equation(NamedTuple):
 class Program:
     """A function as a list of equations, in the order in which they run.
 
+    ``print(program)`` shows it as text, and a notebook in colours.  Two programs are
+    equal if they compute the same in the same steps, whatever their variables are
+    called; a program can be copied and pickled.
+
     Parameters
     ----------
     inputs : sequence of Var
@@ -65,7 +81,17 @@ class Program:
     ----------
     derived : dict
         What has been made of this program (its derivative, its compiled form), so that
-        it is made once.
+        it is made once; no part of what is compared, copied and saved.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import funcad
+    >>> program = funcad.make_program(lambda x: np.sum(np.sin(x)))(np.zeros(3))
+    >>> program(np.array([0.0, np.pi / 2, np.pi / 6]))
+    [np.float64(1.5)]
+    >>> program.cost().flops
+    27
     """
 
     __slots__ = ("derived", "equations", "inputs", "outputs")
@@ -101,11 +127,35 @@ class Program:
             del values, result
         return [env[v] if type(v) is Var else v for v in self.outputs]
 
+    def __call__(self, *args: Array) -> list[Array | None]:
+        """Run the program on arguments that are checked first.
+
+        Parameters
+        ----------
+        *args : arrays
+            One for each input, of its shape and dtype, or tracers of any transform.
+
+        Returns
+        -------
+        list of arrays
+            The outputs; ``None`` for a zero of a linear program.
+
+        Raises
+        ------
+        ProgramError
+            If the number of arguments, a shape or a dtype is not that of the inputs.
+        """
+        from funcad.core.validation import checked_arguments
+
+        return self.evaluate(checked_arguments(self, args))
+
     def __str__(self) -> str:
         return self.pretty()
 
+    __repr__ = __str__
+
     def pretty(self, lines: bool = False) -> str:
-        """Typed text, an equation a line.
+        """Typed text, an equation a line; programs that parameters hold come after it.
 
         Parameters
         ----------
@@ -117,36 +167,131 @@ class Program:
         str
             The text.
         """
-        names: dict[Var, str] = {}
+        from funcad.core.printing import as_text
 
-        def name(v: Any) -> str:
-            if isinstance(v, Var):
-                return names.setdefault(v, letters(len(names)))
-            if v is None:
-                return "0"
-            if shape_of(v):
-                return f"<{ShapedArray(v.shape, v.dtype)}>"
-            return str(v)
+        return as_text(self, lines)
 
-        def typed(v: Any) -> str:
-            if isinstance(v, Var):
-                return f"{name(v)}:{ShapedArray(v.shape, v.dtype)}"
-            return name(v)
+    def _repr_html_(self) -> str:
+        from funcad.core.printing import as_html
 
-        text = [f"program({', '.join(map(typed, self.inputs))}) {{"]
-        for equation in self.equations:
-            inputs = " ".join(map(name, equation.inputs))
-            params = ", ".join(f"{k}={_param(v)}" for k, v in equation.params.items())
-            left = ", ".join(map(typed, equation.outputs))
-            row = f"  {left} = {equation.primitive.name}"
-            row += (f"[{params}]" if params else "") + f" {inputs}"
-            if lines and equation.line:
-                row += f"  # {format_line(equation.line)}"
-            text.append(row)
-        text.append(f"  return ({', '.join(map(name, self.outputs))})")
-        return "\n".join([*text, "}"])
+        return as_html(self)
 
-    __repr__ = __str__
+    def validate(self, linear: bool | Sequence[int] = False) -> None:
+        """Check that the program is well formed.
+
+        Every variable is defined before it is read, and once; the result of every
+        equation has the shape and dtype that its primitive says; no tracer of a
+        transform that has ended is among the values.  Programs in parameters are
+        checked, too.
+
+        Parameters
+        ----------
+        linear : bool or sequence of int, optional
+            Whether to check that the outputs are linear in the inputs, or the numbers
+            of those inputs in which they should be.
+
+        Raises
+        ------
+        ProgramError
+            If it is not; the message names the equation and the user's line.
+        """
+        from funcad.core.validation import validate
+
+        validate(self, linear)
+
+    def cost(self) -> Cost:
+        """Floating-point operations and bytes moved, an equation and in total.
+
+        Returns
+        -------
+        Cost
+            With the totals ``flops`` and ``bytes`` and the ``rows`` of the equations;
+            it prints as a table.
+        """
+        from funcad.core.cost import cost_of
+
+        return cost_of(self)
+
+    def draw(self, engine: str | None = None) -> Drawing:
+        """Picture of the program as a graph.
+
+        Parameters
+        ----------
+        engine : {"dot", "python"}, optional
+            What lays it out: graphviz's ``dot``, which is used where it is installed,
+            or funcad itself.
+
+        Returns
+        -------
+        Drawing
+            SVG, which a notebook shows; its ``save(path)`` writes a file.
+        """
+        from funcad.core.drawing import draw
+
+        return draw(self, engine)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the program to a file, which holds no code and no pickle.
+
+        Parameters
+        ----------
+        path : str or path
+            Replaced in one step, so that no half-written file is ever there.
+
+        Raises
+        ------
+        ProgramError
+            If a parameter is something that a file cannot hold, such as a function.
+        """
+        from funcad.core.files import save
+
+        save(self, path)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> Program:
+        """Read a program that :meth:`save` has written; see `funcad.load_program`."""
+        from funcad.core.files import load_program
+
+        return load_program(path)
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, Program):
+            return NotImplemented
+        from funcad.core.comparison import same_programs
+
+        return same_programs(self, other)
+
+    def __hash__(self) -> int:
+        # what differs rarely though programs differ, such as constants, is left out
+        inputs = [(v.shape, v.dtype, v.weak) for v in self.inputs]
+        names = [e.primitive.name for e in self.equations]
+        return hash((tuple(inputs), tuple(names), len(self.outputs)))
+
+    def __copy__(self) -> Program:
+        return Program(list(self.inputs), list(self.equations), list(self.outputs))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = [v for e in self.equations for v in e.inputs] + list(self.outputs)
+        for v in values:
+            if isinstance(v, Tracer):
+                raise ProgramError(
+                    "this program cannot be copied deeply or pickled: it holds a "
+                    f"tracer, {ShapedArray(v.shape, v.dtype)}, of a transform around "
+                    "it. Pass that value as an argument of the function."
+                )
+        return Program, (self.inputs, self.equations, self.outputs)
+
+
+def letters(i: int) -> str:
+    """a, b, ..., z, ba, bb, ...: names of variables, in base 26."""
+    name = ""
+    while True:
+        i, digit = divmod(i, 26)
+        name = chr(ord("a") + digit) + name
+        if i == 0:
+            return name
 
 
 def _last_uses(program: Program) -> list[list[Var]]:
@@ -163,19 +308,3 @@ def _last_uses(program: Program) -> list[list[Var]]:
     last.reverse()
     program.derived[_last_uses] = last
     return last
-
-
-def _param(value: Any) -> str:
-    if isinstance(value, ShapedArray):
-        return str(value)
-    return getattr(value, "__name__", None) or str(value)
-
-
-def letters(i: int) -> str:
-    """a, b, ..., z, ba, bb, ...: names of variables, in base 26."""
-    name = ""
-    while True:
-        i, digit = divmod(i, 26)
-        name = chr(ord("a") + digit) + name
-        if i == 0:
-            return name

@@ -14,7 +14,9 @@ state behind that would have to be restored.
 from __future__ import annotations
 
 import functools
+import importlib
 import itertools
+import pkgutil
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
@@ -26,6 +28,7 @@ from funcad.core.errors import (
     FuncadError,
     MissingRuleError,
     MixedBackendsError,
+    ProgramError,
     RegistrationError,
     UnsupportedFunctionError,
 )
@@ -175,7 +178,11 @@ class Primitive:
         shape or dtype is not the result's is not put in its place, so a rule need not
         compare them.
     flops : callable, optional
-        ``flops(inputs, outputs, params)``, floating-point operations from avals.
+        ``flops(inputs, outputs, params)``, floating-point operations from avals;
+        see :mod:`funcad.core.counting`.
+    traffic : callable, optional
+        ``traffic(inputs, outputs, params)``, bytes read and bytes written from avals,
+        where these are not simply those of all operands and results.
     body : callable, optional
         ``body(params)``, the program that this primitive is nothing but a call of.
     blocks : callable, optional
@@ -237,6 +244,7 @@ class Primitive:
         "name",
         "opaque",
         "simplify",
+        "traffic",
         "transpose",
         "view",
     )
@@ -254,6 +262,7 @@ class Primitive:
         code: Callable[..., Any] | None = None,
         simplify: Callable[..., Any] | None = None,
         flops: Callable[..., Any] | None = None,
+        traffic: Callable[..., Any] | None = None,
         body: Callable[..., Any] | None = None,
         blocks: Callable[..., Any] | None = None,
         definition: str | None = None,
@@ -272,6 +281,7 @@ class Primitive:
         self.code = code
         self.simplify = simplify
         self.flops = flops
+        self.traffic = traffic
         self.body = body
         self.blocks = blocks
         self.definition = definition
@@ -288,7 +298,7 @@ class Primitive:
         return self.name
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return registry.__getitem__, (self.name,)
+        return primitive_called, (self.name,)
 
 
 registry: dict[str, Primitive] = {}
@@ -340,6 +350,21 @@ def _origin(f: Any) -> Any:
 def _place(f: Any) -> str:
     origin = _origin(f)
     return ".".join(map(str, origin)) if isinstance(origin, tuple) else repr(origin)
+
+
+def primitive_called(name: str) -> Primitive:
+    """The primitive of that name; funcad's own are imported if it is not there yet."""
+    if name not in registry:
+        for package in ("funcad.primitives", "funcad.transforms"):
+            path = importlib.import_module(package).__path__
+            for module in pkgutil.iter_modules(path, f"{package}."):
+                importlib.import_module(module.name)
+    if name not in registry:
+        raise ProgramError(
+            f"there is no primitive called {name!r}. If it is not one of funcad's own, "
+            "import the module that defines it first."
+        )
+    return registry[name]
 
 
 def bind(primitive: Primitive, args: Sequence[Array], params: Params) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from funcad.core.counting import entries
 from funcad.core.tracing import Array, Operand, Params, dtype_of, shape_of
 from funcad.primitives.elementwise import broadcast_shapes, conjugate
 from funcad.primitives.families import multilinear
@@ -97,5 +98,7 @@ matmul = multilinear(
     _matmul_abstract,
     transposes=[_transpose_left, _transpose_right],
     batch=_matmul_batch,
+    # a product and a sum for each entry of a row, in each result
+    flops=lambda inputs, outputs, params: 2 * entries(outputs[0]) * inputs[0].shape[-1],
     code=_matmul_code,
 )

@@ -167,6 +167,12 @@ def _conv_back(
     return x
 
 
+def _products(arrays: dict[str, Any]) -> int:
+    y, k = arrays["y"], arrays["k"]
+    each = 8 if any(v.dtype.kind == "c" for v in arrays.values()) else 2
+    return each * math.prod(y.shape) * math.prod(k.shape[2:])
+
+
 def convolving(name: str, impl: Any, operands: str, result: str) -> Primitive:
     """Two of the arrays of a convolution, in ``operands``, to the third one.
 
@@ -227,6 +233,10 @@ def convolving(name: str, impl: Any, operands: str, result: str) -> Primitive:
         abstract,
         transposes=[transpose_in(operand) for operand in operands],
         batch=batch,
+        # a product and a sum for each entry of the kernel, in each window
+        flops=lambda inputs, outputs, params: _products(
+            dict(zip((*operands, result), (*inputs, *outputs), strict=True))
+        ),
     )
     return primitive
 

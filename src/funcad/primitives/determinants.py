@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import namespace
+from funcad.core.counting import each_matrix
 from funcad.core.tracing import Array, Params, Primitive, dtype_of
 from funcad.primitives.contraction import matmul, swap_last
 from funcad.primitives.elementwise import (
@@ -80,6 +81,7 @@ slogdet = Primitive(
     family="linalg",
 )
 slogdet.batch = batch_stacks(slogdet, 2, 2, 1)
+slogdet.flops = each_matrix(lambda m, n: n)
 
 
 def _det(a: Array, lu: Array, pivots: Array) -> Array:
@@ -102,6 +104,7 @@ det = Primitive(
     family="linalg",
 )
 det.batch = batch_stacks(det, 2, 2, 1)
+det.flops = each_matrix(lambda m, n: n)
 
 
 def _cofactors(a: Array, lu: Array, pivots: Array) -> Array:
@@ -189,6 +192,7 @@ cofactors = Primitive(
     family="linalg",
 )
 cofactors.batch = batch_stacks(cofactors, 2, 2, 1)
+cofactors.flops = each_matrix(lambda m, n: 2 * n**3)
 
 # Their derivative along t, a symmetric bilinear form and so its own transpose.
 cofactor_change = Primitive(
@@ -218,3 +222,5 @@ cofactor_change = Primitive(
     family="linalg",
 )
 cofactor_change.batch = batch_stacks(cofactor_change, 2, 2, 1, 2)
+# a singular value decomposition, two determinants, four products
+cofactor_change.flops = each_matrix(lambda m, n: (21 + 4 / 3 + 8) * n**3)

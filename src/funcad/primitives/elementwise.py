@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import namespace
+from funcad.core.counting import DIVISION, ELEMENTARY, each_result, nothing, untouched
 from funcad.core.errors import RegistrationError
 from funcad.core.program import Var
 from funcad.core.tracing import (
@@ -48,6 +49,7 @@ def elementwise(
     *partials: Rule | None,
     jvp: Rule | None = None,
     transpose: Rule | None = None,
+    weight: float = 1,
     code: Code | None = None,
 ) -> Primitive:
     """A function applied entry by entry to operands that broadcast.
@@ -66,6 +68,9 @@ def elementwise(
         The whole JVP rule, for functions that have no such partials.
     transpose : callable, optional
         The whole transpose rule, for functions that are linear.
+    weight : float, optional
+        Operations that an entry of the result counts for, in the units of
+        :mod:`funcad.core.counting`.
     code : callable, optional
         What compiled programs write, where the implementation is no ufunc of NumPy's.
 
@@ -101,6 +106,7 @@ def elementwise(
         entrywise_abstract(function),
         jvp=jvp,
         transpose=transpose,
+        flops=each_result(weight),
         code=code or ufunc(function),
         blocks=lambda shapes, params, lead: params,
         family="elementwise",
@@ -306,6 +312,10 @@ weighted_sum = Primitive(
     jvp=_weighted_sum_jvp,
     transpose=_weighted_sum_transpose,
     batch=_weighted_sum_batch,
+    # a product and a sum for each term
+    flops=lambda inputs, outputs, params: (
+        (len(inputs) - 1) * each_result(1)(inputs, outputs, params)
+    ),
     family="elementwise",
 )
 
@@ -881,3 +891,20 @@ def _simpler_weighted_sum(
 
 
 weighted_sum.simplify = _simpler_weighted_sum
+
+# ----------------------------------------------------------------------- what they cost
+
+for _primitive in (stop_gradient, positive, real, imag):
+    _primitive.flops = nothing
+for _primitive in (stop_gradient, real, imag):
+    _primitive.traffic = untouched
+for _primitive in (
+    *(divide, reciprocal, sqrt, length, hypot, remainder, fmod, floor_divide),
+):
+    _primitive.flops = each_result(DIVISION)
+for _primitive in (
+    *(exp, exp2, expm1, log, log2, log10, log1p, logaddexp, logaddexp2, cbrt),
+    *(power, float_power, sin, cos, tan, arcsin, arccos, arctan, arctan2, sinh, cosh),
+    *(tanh, sinc, arcsinh, arccosh, arctanh, gcd, lcm),
+):
+    _primitive.flops = each_result(ELEMENTARY)

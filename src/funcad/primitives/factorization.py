@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import namespace
+from funcad.core.counting import each_matrix, nothing, untouched
 from funcad.core.tracing import Array, Params, Primitive, dtype_of
 from funcad.primitives.contraction import adjoint, matmul, swap_last
 from funcad.primitives.elementwise import (
@@ -118,6 +119,7 @@ eigenvalues = Primitive(
     family="linalg",
 )
 eigenvalues.batch = batch_stacks(eigenvalues, 2, 1, 2)
+eigenvalues.flops, eigenvalues.traffic = nothing, untouched
 eigenvectors = Primitive(
     "eigenvectors",
     lambda a, w, v: v,
@@ -126,6 +128,7 @@ eigenvectors = Primitive(
     family="linalg",
 )
 eigenvectors.batch = batch_stacks(eigenvectors, 2, 1, 2)
+eigenvectors.flops, eigenvectors.traffic = nothing, untouched
 
 
 def _eigh_jvp(ans: Any, primals: Any, tangents: Any, params: Params) -> Any:
@@ -142,6 +145,8 @@ eigh = Primitive(
     family="linalg",
 )
 eigh.batch = batch_stacks(eigh)
+# here and below: Golub and Van Loan, Matrix Computations, sections 8.3, 7.5, 8.6, 5.2
+eigh.flops = each_matrix(lambda m, n: 9 * n**3)
 
 
 # --------------------------------------------------------------- general eigenvectors
@@ -189,6 +194,7 @@ general_eigenvalues = Primitive(
     family="linalg",
 )
 general_eigenvalues.batch = batch_stacks(general_eigenvalues, 2, 1, 2)
+general_eigenvalues.flops, general_eigenvalues.traffic = nothing, untouched
 general_eigenvectors = Primitive(
     "general_eigenvectors",
     lambda a, w, v: v,
@@ -197,6 +203,7 @@ general_eigenvectors = Primitive(
     family="linalg",
 )
 general_eigenvectors.batch = batch_stacks(general_eigenvectors, 2, 1, 2)
+general_eigenvectors.flops, general_eigenvectors.traffic = nothing, untouched
 
 
 def _complex_dtype(dtype: Any) -> Any:
@@ -226,6 +233,7 @@ eig = Primitive(
     family="linalg",
 )
 eig.batch = batch_stacks(eig)
+eig.flops = each_matrix(lambda m, n: 25 * n**3)
 
 
 # ------------------------------------------------------------ singular value triples
@@ -332,6 +340,7 @@ singular_values = Primitive(
     family="linalg",
 )
 singular_values.batch = batch_stacks(singular_values, 2, 2, 1, 2)
+singular_values.flops, singular_values.traffic = nothing, untouched
 singular_vectors = Primitive(
     "singular_vectors",
     lambda a, u, s, vh: (u, vh),
@@ -341,6 +350,7 @@ singular_vectors = Primitive(
     family="linalg",
 )
 singular_vectors.batch = batch_stacks(singular_vectors, 2, 2, 1, 2)
+singular_vectors.flops, singular_vectors.traffic = nothing, untouched
 
 
 def _svd_abstract(a: Any, full_matrices: bool) -> list[tuple[Shape, Any]]:
@@ -360,6 +370,16 @@ def _svd_jvp(ans: Any, primals: Any, tangents: Any, params: Params) -> Any:
     return d_u, _singular_values_of_a(t, s, a, u, s, vh), d_vh
 
 
+def _svd_flops(inputs: Any, outputs: Any, params: Params) -> float:
+    def formula(m: int, n: int) -> float:
+        m, n = max(m, n), min(m, n)
+        if params["full_matrices"]:
+            return 4 * m**2 * n + 8 * m * n**2 + 9 * n**3
+        return 14 * m * n**2 + 8 * n**3
+
+    return each_matrix(formula)(inputs, outputs, params)
+
+
 svd = Primitive(
     "svd",
     lambda a, full_matrices: tuple(
@@ -371,6 +391,7 @@ svd = Primitive(
     family="linalg",
 )
 svd.batch = batch_stacks(svd)
+svd.flops = _svd_flops
 
 
 # --------------------------------------------------------- orthonormal times triangular
@@ -424,5 +445,19 @@ def _qr_jvp(ans: Any, primals: Any, tangents: Any, params: Params) -> Any:
     return _filled(matmul(own, w), own, q, t), d_r
 
 
+def _qr_flops(inputs: Any, outputs: Any, params: Params) -> float:
+    """Householder's reflections, and then the columns of Q from them."""
+
+    def formula(m: int, n: int) -> float:
+        k = min(m, n)
+        triangle = 2 * k**2 * (max(m, n) - k / 3)
+        if params["complete"]:
+            return triangle + 4 * (m**2 * k - m * k**2 + k**3 / 3)
+        return triangle + 2 * k**2 * (m - k / 3)
+
+    return each_matrix(formula)(inputs, outputs, params)
+
+
 qr = Primitive("qr", _qr, _qr_abstract, jvp=_qr_jvp, multiple=True, family="linalg")
 qr.batch = batch_stacks(qr)
+qr.flops = _qr_flops

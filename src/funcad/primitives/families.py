@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from funcad.core.counting import nothing
 from funcad.core.errors import NonlinearError
 from funcad.core.program import Var
 from funcad.core.tracing import Array, Params, Primitive, bind
@@ -28,6 +29,8 @@ def linear(
     *,
     transpose: Rule,
     batch: Rule,
+    flops: Rule = nothing,
+    traffic: Rule | None = None,
     code: Rule | None = None,
     blocks: Rule | None = None,
     view: str = "",
@@ -48,7 +51,7 @@ def linear(
         of which ``aval`` has the shape and dtype.
     batch : callable
         ``batch(values, axes, **params) -> (result, axis)``.
-    code, view, multiple
+    flops, code, view, multiple
         As for :class:`~funcad.extend.Primitive`.
 
     Returns
@@ -90,6 +93,8 @@ def linear(
         jvp=jvp,
         transpose=whole_transpose,
         batch=batch,
+        flops=flops,
+        traffic=traffic,
         code=code,
         blocks=blocks,
         view=view,
@@ -106,6 +111,7 @@ def multilinear(
     *,
     transposes: Sequence[Rule],
     batch: Rule | None,
+    flops: Rule | None = None,
     code: Rule | None = None,
 ) -> Primitive:
     """A product: linear in each operand while the others are held.
@@ -163,6 +169,7 @@ def multilinear(
         jvp=jvp,
         transpose=one_at_a_time(name, transposes),
         batch=batch,
+        flops=flops,
         code=code,
         family="multilinear",
     )

@@ -14,11 +14,13 @@ have size zero; the other axes may.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from funcad.backends import backend_of, namespace
+from funcad.core.counting import Rule
 from funcad.core.tracing import Array, dtype_of
 from funcad.primitives.elementwise import conjugate
 from funcad.primitives.families import linear
@@ -38,6 +40,18 @@ def _real(dtype: Any) -> Any:
 
 def _resized(shape: Shape, axis: int, n: int) -> Shape:
     return (*shape[:axis], n, *shape[axis + 1 :])
+
+
+def _flops(half: float) -> Rule:
+    """5 n log2 n for n complex numbers (Cooley and Tukey 1965), half for real ones."""
+
+    def flops(inputs: Any, outputs: Any, params: Any) -> float:
+        wide = max(inputs[0], outputs[0], key=lambda v: math.prod(v.shape))
+        axes = params.get("axes", (params.get("axis"),))
+        n = math.prod([wide.shape[a] for a in axes])
+        return half * 5 * math.prod(wide.shape) * math.log2(max(n, 1))
+
+    return flops
 
 
 # -------------------------------------------------------------------------- complex
@@ -63,6 +77,7 @@ fft = linear(
     lambda x, axes, inverse, norm: (x.shape, _spectral(x.dtype)),
     transpose=lambda ct, x, **params: sum_to(fft(ct, **params), x),
     batch=_fft_batch,
+    flops=_flops(1),
 )
 
 # ----------------------------------------------------------------------------- real
@@ -116,6 +131,7 @@ rfft = linear(
     _rfft_abstract,
     transpose=_rfft_transpose,
     batch=_rfft_batch,
+    flops=_flops(0.5),
 )
 
 
@@ -148,4 +164,5 @@ irfft = linear(
     _irfft_abstract,
     transpose=_irfft_transpose,
     batch=_irfft_batch,
+    flops=_flops(0.5),
 )

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import backend_of, namespace
+from funcad.core.counting import each_operand, each_result, entries, size_in_bytes
 from funcad.core.program import Var
 from funcad.core.tracing import (
     Array,
@@ -161,6 +162,7 @@ assemble = Primitive(
     jvp=_assemble_jvp,
     transpose=_assemble_transpose,
     batch=_assemble_batch,
+    flops=lambda inputs, outputs, params: sum(map(entries, inputs)),
     code=call("assemble"),
     definition="""
 def assemble(*parts, shape, templates, out=None):
@@ -220,6 +222,11 @@ gather = linear(
     _gather_abstract,
     transpose=lambda ct, x, *indices: scatter_sum(ct, *indices, shape=x.shape),
     batch=_gather_batch,
+    # of the operand no more is read than what is gathered
+    traffic=lambda inputs, outputs, params: (
+        sum(map(size_in_bytes, (*inputs[1:], *outputs))),
+        size_in_bytes(outputs[0]),
+    ),
     code=_gather_code,
 )
 
@@ -252,6 +259,7 @@ scatter_sum = linear(
     lambda updates, *indices, shape: (shape, updates.dtype),
     transpose=lambda ct, updates, *indices, shape: gather(ct, *indices),
     batch=_scatter_batch,
+    flops=each_operand(1),
 )
 
 
@@ -290,6 +298,7 @@ owners = Primitive(
     _owners,
     lambda *indices, shape, turn: (shape, np.dtype(np.intp)),
     batch=_owners_batch,
+    flops=each_result(1),
     family="indexing",
 )
 

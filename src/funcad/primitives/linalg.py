@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import backend_of, namespace
+from funcad.core.counting import each_matrix, entries, nothing, untouched
 from funcad.core.errors import DegenerateError
 from funcad.core.tracing import Array, Params, Primitive, dtype_of, shape_of
 from funcad.primitives.contraction import adjoint, matmul, swap_last
@@ -164,6 +165,7 @@ guard = linear(
         ct, d, scale, tolerance=tolerance, why=why
     ),
     batch=_guard_batch,
+    traffic=untouched,
 )
 
 
@@ -193,6 +195,7 @@ def _fence_batch(values: Any, axes: Any, **params: Any) -> Any:
 
 
 fence.batch = _fence_batch
+fence.flops, fence.traffic = nothing, untouched
 
 
 def rounding(x: Any, n: int) -> float:
@@ -300,6 +303,8 @@ lu_factor = Primitive(
     family="linalg",
 )
 lu_factor.batch = batch_stacks(lu_factor)
+# here and below: Golub and Van Loan, Matrix Computations, 4th edition, chapters 3 and 4
+lu_factor.flops = each_matrix(lambda m, n: min(m, n) ** 2 * (max(m, n) - min(m, n) / 3))
 
 
 def _row_order(pivots: Array, rows: int) -> Array:
@@ -324,6 +329,7 @@ row_order = Primitive(
     family="linalg",
 )
 row_order.batch = batch_stacks(row_order, 1)
+row_order.flops = nothing
 
 
 def permutation_matrix(pivots: Array, rows: int, like: Array) -> Array:
@@ -401,6 +407,9 @@ factored_solve = Primitive(
     family="linalg",
 )
 factored_solve.batch = batch_stacks(factored_solve, 2, 2, 1, 2)
+factored_solve.flops = lambda inputs, outputs, params: (
+    2 * entries(outputs[0]) * inputs[1].shape[-1]
+)
 
 
 def with_factors(a: Array, *others: Array) -> tuple[Array, Array, Array]:
@@ -426,6 +435,7 @@ inv = Primitive(
     family="linalg",
 )
 inv.batch = batch_stacks(inv)
+inv.flops = each_matrix(lambda m, n: 2 * n**3)
 
 
 # ------------------------------------------------------------- triangular systems
@@ -453,6 +463,7 @@ cholesky = Primitive(
     family="linalg",
 )
 cholesky.batch = batch_stacks(cholesky)
+cholesky.flops = each_matrix(lambda m, n: n**3 / 3)
 
 
 def _triangular_transpose(ct: Array, aval: Any, a: Array, b: Any, lower: bool) -> Array:
@@ -480,6 +491,9 @@ triangular_solve = Primitive(
     family="linalg",
 )
 triangular_solve.batch = batch_stacks(triangular_solve)
+triangular_solve.flops = lambda inputs, outputs, params: (
+    entries(outputs[0]) * inputs[0].shape[-1]
+)
 
 
 # ----------------------------------------------------------------- pseudo-inverses
@@ -528,3 +542,5 @@ pinv = Primitive(
     family="linalg",
 )
 pinv.batch = batch_stacks(pinv, 2, 2, 1, 2, 0)
+# two of the three factors scaled, and multiplied
+pinv.flops = each_matrix(lambda m, n: 2 * m * n * min(m, n))

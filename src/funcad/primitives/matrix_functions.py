@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import backend_of, namespace
+from funcad.core.counting import each_matrix, entries
 from funcad.core.errors import DegenerateError
 from funcad.core.tracing import Array, Params, Primitive, dtype_of
 from funcad.primitives.contraction import matmul, swap_last
@@ -51,11 +52,12 @@ def _kept_real(name: str, out: Array, dtype: Any) -> Array:
 
 
 def matrix_function(
-    name: str, singular_too: bool = True
+    name: str, cubes: float, singular_too: bool = True
 ) -> tuple[Primitive, Primitive]:
     """A function of matrices that SciPy has, and its derivative along a direction.
 
-    ``singular_too`` says whether there is a derivative at singular matrices.
+    It takes ``cubes`` times n^3 operations.  ``singular_too`` says whether there is a
+    derivative at singular matrices.
     """
 
     def impl(a: Array) -> Array:
@@ -112,6 +114,7 @@ def matrix_function(
         family="linalg",
     )
     change.batch = batch_stacks(change)
+    change.flops = each_matrix(lambda m, n: cubes * (2 * n) ** 3)
     function = Primitive(
         name,
         impl,
@@ -120,6 +123,7 @@ def matrix_function(
         family="linalg",
     )
     function.batch = batch_stacks(function)
+    function.flops = each_matrix(lambda m, n: cubes * n**3)
     return function, change
 
 
@@ -148,8 +152,12 @@ def _upper_right(x: Array, n: int) -> Array:
     return split(above, sizes=(n, n), axis=rank - 1)[1]
 
 
-expm, expm_change = matrix_function("expm")
-logm, logm_change = matrix_function("logm", singular_too=False)
+# Six products and the solution with a matrix, for Pade's approximant of degree 13, and
+# no squarings: Al-Mohy and Higham (2009).
+expm, expm_change = matrix_function("expm", 6 * 2 + 8 / 3)
+# Schur's form and the way back, and some twelve roots and solutions with triangles:
+# Al-Mohy and Higham (2012).
+logm, logm_change = matrix_function("logm", 28 + 12 / 3, singular_too=False)
 
 
 # --------------------------------------------------------- Sylvester, square roots
@@ -186,6 +194,16 @@ def _sylvester_jvp(
     return solve_sylvester(*primals[:2], change)  # type: ignore[no-any-return]
 
 
+def _sylvester_flops(inputs: Any, outputs: Any, params: Params) -> float:
+    """Two Schur forms, four products with their vectors, and substitution.
+
+    R. H. Bartels and G. W. Stewart, *Solution of the equation AX + XB = C*, 1972.
+    """
+    m, n = inputs[0].shape[-1], inputs[1].shape[-1]
+    count = entries(outputs[0]) / (m * n) if m * n else 0
+    return count * (25 * (m**3 + n**3) + 5 * m * n * (m + n))
+
+
 # a x + x b = q
 solve_sylvester = Primitive(
     "solve_sylvester",
@@ -205,6 +223,7 @@ solve_sylvester = Primitive(
     family="linalg",
 )
 solve_sylvester.batch = batch_stacks(solve_sylvester)
+solve_sylvester.flops = _sylvester_flops
 
 
 def _sqrtm(a: Array) -> Array:
@@ -222,3 +241,5 @@ sqrtm = Primitive(
     family="linalg",
 )
 sqrtm.batch = batch_stacks(sqrtm)
+# Schur's form and its root: N. J. Higham, Functions of Matrices, algorithm 6.3
+sqrtm.flops = each_matrix(lambda m, n: (28 + 1 / 3) * n**3)

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from funcad.backends import backend_of, namespace
+from funcad.core.counting import DIVISION, ELEMENTARY, SPECIAL, each_operand
 from funcad.core.tracing import (
     Array,
     Operand,
@@ -158,11 +159,13 @@ def gated(
             None,
         ),
         transpose=_self_adjoint(lambda: tangent),
+        weight=9,
     )
     primitive = elementwise(
         name,
         in_blocks(value),
         jvp=sum_of_jvps(lambda t, ans, x, gate: tangent(t, x, gate), None),
+        weight=2,
         code=call(name),
     )
     primitive.definition, tangent.definition = definitions
@@ -210,6 +213,7 @@ logistic = elementwise(
     "logistic",
     in_blocks(_logistic),
     lambda ans, x: ans * (1 - ans),
+    weight=ELEMENTARY + DIVISION + 2,
     code=call("logistic"),
 )
 logistic.definition = """
@@ -314,6 +318,7 @@ gelu_gate = elementwise(
     "gelu_gate",
     in_blocks(_gelu_gate),
     lambda ans, x: ans * (1 - ans) * (2 * _A + 6 * _B * x * x),
+    weight=ELEMENTARY + DIVISION + 5,
     code=call("gelu_gate"),
 )
 gelu_gate.definition = """
@@ -371,6 +376,7 @@ gelu_exact_gate = elementwise(
     "gelu_exact_gate",
     in_blocks(_gelu_exact_gate),
     lambda ans, x: _normal_density(x),
+    weight=SPECIAL + 3,
     code=call("gelu_exact_gate"),
 )
 gelu_exact, gelu_exact_tangent = gated(
@@ -414,7 +420,11 @@ def _multiply_add_code(
 
 
 multiply_add = elementwise(
-    "multiply_add", _multiply_add, jvp=_multiply_add_jvp, code=_multiply_add_code
+    "multiply_add",
+    _multiply_add,
+    jvp=_multiply_add_jvp,
+    code=_multiply_add_code,
+    weight=2,
 )
 multiply_add.definition = """
 def multiply_add(x, y, z):
@@ -493,11 +503,13 @@ def _along(
     reduced: Sequence[bool] = (False,),
     multiple: bool = False,
     writes: bool = True,
+    weight: float = 1,
 ) -> Primitive:
     """A function along axes of operands of one rank, all of which it keeps.
 
     ``reduced`` says of each result whether the axes are of size one in it, ``writes``
-    whether the implementation can be told where to write the first.
+    whether the implementation can be told where to write the first, ``weight`` how
+    many operations an entry of the operand counts for.
     """
 
     def abstract(*operands: Any, axis: Shape, **params: Any) -> Any:
@@ -525,6 +537,7 @@ def _along(
         jvp=jvp,
         transpose=transpose,
         batch=batch,
+        flops=each_operand(weight),
         code=_along_code(name) if writes else None,
         blocks=reduction_blocks,
         multiple=multiple,
@@ -559,6 +572,8 @@ softmax = _along(
     "softmax",
     _softmax,
     sum_of_jvps(lambda t, ans, x, axis: softmax_tangent(t, ans, axis=axis)),
+    # maximum, difference, exponential, sum, product
+    weight=ELEMENTARY + 4,
 )
 softmax.definition = """
 def softmax(x, axis):
@@ -591,6 +606,8 @@ softmax_tangent = _along(
         _softmax_tangent_jvp,
     ),
     transpose=_self_adjoint(lambda: softmax_tangent),
+    # a dot product, a difference, a product
+    weight=4,
 )
 softmax_tangent.definition = """
 def softmax_tangent(t, s, axis):
@@ -614,6 +631,8 @@ logsumexp = reduction(
     lambda t, ans, x, axis, keepdims: reduce_sum(
         t * softmax(x, axis=axis), axis=axis, keepdims=keepdims
     ),
+    # maximum, difference, exponential, sum
+    weight=ELEMENTARY + 3,
 )
 logsumexp.definition = """
 def logsumexp(x, axis, keepdims):
@@ -690,9 +709,13 @@ def _normalising(name: str, centred: bool) -> tuple[Primitive, Primitive]:
             lambda dr, ans, t, y, r, axis: dr * (ans / r),
         ),
         transpose=_self_adjoint(lambda: tangent),
+        # a dot product, a multiple added to t, a factor; a mean taken off
+        weight=7 if centred else 5,
     )
+    # a mean taken off; a dot product, a factor
+    weight = 5 if centred else 3
     return (
-        _along(name, impl, jvp, reduced=(False, True), multiple=True),
+        _along(name, impl, jvp, reduced=(False, True), multiple=True, weight=weight),
         tangent,
     )
 

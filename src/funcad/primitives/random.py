@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import backend_of
+from funcad.core.counting import ELEMENTARY, each_result
 from funcad.core.tracing import Array, Primitive, shape_of
 from funcad.primitives.shape import batches_to_front
 
@@ -66,7 +67,15 @@ def _batch(values: Any, axes: Any, **params: Any) -> tuple[Array, int]:
     return random_draw(key, word, **params), 0
 
 
-random_draw = Primitive("random_draw", _draw, _abstract, batch=_batch, family="random")
+random_draw = Primitive(
+    "random_draw",
+    _draw,
+    _abstract,
+    batch=_batch,
+    # ten rounds of two products give four words; a function makes a number of one
+    flops=each_result(ELEMENTARY),
+    family="random",
+)
 """``random_draw(key, word, distribution, shape, dtype, stream)``.
 
 Parameters

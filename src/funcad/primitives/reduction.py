@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import namespace
+from funcad.core.counting import each_operand, entries
 from funcad.core.tracing import Array, Operand, Params, Primitive, bind, shape_of
 from funcad.primitives.code import Code, method
 from funcad.primitives.elementwise import select
@@ -42,6 +43,7 @@ def reduction(
     dtype: Rule,
     jvp: Rule | None = None,
     code: Code | None = None,
+    weight: float = 1,
 ) -> Primitive:
     """A reduction with parameters ``axis`` (a tuple) and ``keepdims``.
 
@@ -55,6 +57,8 @@ def reduction(
         The result's dtype from the operand's.
     jvp : callable, optional
         ``jvp(t, ans, x, axis=, keepdims=)``.
+    weight : float, optional
+        Operations that an entry of the operand counts for.
     code : callable, optional
         As for :class:`~funcad.extend.Primitive`.
 
@@ -92,6 +96,7 @@ def reduction(
         abstract,
         jvp=None if jvp is None else sum_of_jvps(jvp),
         batch=batch,
+        flops=each_operand(weight),
         code=code,
         blocks=reduction_blocks,
         family="reduction",
@@ -165,12 +170,15 @@ reduce_all = reduction("reduce_all", _method("all"), _boolean, code=method("all"
 
 # ---------------------------------------------------------- positions along one axis
 
+_ENTRIES = each_operand(1)
+
 
 def positional(
     name: str,
     impl: Rule,
     result: Rule,
     jvp: Rule | None = None,
+    flops: Rule = _ENTRIES,
     code: Code | None = None,
 ) -> Primitive:
     """A function along one ``axis``; ``result(shape, dtype, axis)`` gives its aval."""
@@ -185,6 +193,7 @@ def positional(
         lambda x, axis, **params: result(x.shape, x.dtype, axis),
         jvp=None if jvp is None else sum_of_jvps(jvp),
         batch=batch,
+        flops=flops,
         code=code,
         family="along axis",
     )
@@ -242,6 +251,7 @@ cumsum = linear(
     lambda x, axis, reverse: (x.shape, np.empty(0, x.dtype).cumsum().dtype),
     transpose=lambda ct, x, axis, reverse: cumsum(ct, axis=axis, reverse=not reverse),
     batch=_cumsum_batch,
+    flops=each_operand(1),
     code=_cumsum_code,
 )
 
@@ -349,6 +359,8 @@ sliding_dot = multilinear(
         lambda ct, v, a, right: sum_to(sliding_dot(a, ct), v),
     ],
     batch=_sliding_batch,
+    # a product and a sum for each entry of v, in each result
+    flops=lambda inputs, outputs, params: 2 * entries(outputs[0]) * inputs[1].shape[-1],
 )
 """Dot products of ``v`` with as many entries of ``a`` next to one another, along the
 last axis; the axes before it are the same for both."""

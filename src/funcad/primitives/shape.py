@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import namespace
+from funcad.core.counting import each_operand, nothing
 from funcad.core.program import Var
 from funcad.core.tracing import (
     Array,
@@ -155,6 +156,7 @@ convert = Primitive(
         bind(convert, (ct,), {"dtype": args[0].dtype}),
     ),
     batch=lambda values, axes, dtype: (convert(values[0], dtype=dtype), axes[0]),
+    flops=nothing,
     code=_convert_code,
     blocks=lambda shapes, params, lead: params,
     view="same dtype",
@@ -329,6 +331,7 @@ reduce_sum = linear(
     _sum_abstract,
     transpose=_sum_transpose,
     batch=_sum_batch,
+    flops=each_operand(1),
     code=_sum_code,
     blocks=reduction_blocks,
 )
@@ -398,6 +401,7 @@ concatenate = Primitive(
     jvp=_concatenate_jvp,
     transpose=_concatenate_transpose,
     batch=_concatenate_batch,
+    flops=nothing,
     code=_concatenate_code,
     family="linear",
 )

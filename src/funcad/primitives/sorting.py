@@ -6,17 +6,25 @@ is the one which leaves them in their order.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from funcad.backends import namespace
+from funcad.core.counting import each_operand, entries
 from funcad.core.tracing import Array, Primitive, bind, shape_of
 from funcad.primitives.indexing import take_along
 from funcad.primitives.reduction import positional
 from funcad.primitives.shape import Shape, batches_to_front, broadcast_to
 
 _INDEX = np.dtype(np.intp)
+
+
+def _comparisons(inputs: Any, outputs: Any, params: Any) -> float:
+    """n log2 n for n entries: what sorting by comparison takes, up to terms in n."""
+    n = inputs[0].shape[params["axis"]]
+    return entries(inputs[0]) * math.log2(max(n, 1))
 
 
 def _indices(shape: Shape, dtype: Any, axis: int, **params: Any) -> tuple[Shape, Any]:
@@ -33,17 +41,20 @@ def _argsort(x: Array, axis: int) -> Array:
     return x.argsort(axis=axis)
 
 
-argsort = positional("argsort", _argsort, _indices)
+argsort = positional("argsort", _argsort, _indices, flops=_comparisons)
 sort = positional(
     "sort",
     lambda x, axis: namespace(x).sort(x, axis=axis),
     _unchanged,
     lambda t, ans, x, axis: take_along(t, argsort(x, axis=axis), axis),
+    flops=_comparisons,
 )
 argpartition = positional(
     "argpartition",
     lambda x, axis, kth: namespace(x).argpartition(x, kth, axis=axis),
     _indices,
+    # the mean of quickselect for the median is 3.4 n (Knuth, volume 3, section 5.2.2)
+    flops=each_operand(3.4),
 )
 
 
@@ -77,6 +88,10 @@ searchsorted = Primitive(
     _searchsorted,
     lambda a, v, side: (shape_of(v), _INDEX),
     batch=_searchsorted_batch,
+    # by bisection
+    flops=lambda inputs, outputs, params: (
+        entries(inputs[1]) * math.log2(shape_of(inputs[0])[-1] + 1)
+    ),
     family="order",
 )
 """Where each of ``v`` belongs in ``a``, whose last axis is sorted.

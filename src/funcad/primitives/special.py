@@ -28,6 +28,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from funcad.backends import backend_of, namespace
+from funcad.core.counting import SPECIAL, each_result
 from funcad.core.errors import MissingRuleError, UnsupportedFunctionError
 from funcad.core.tracing import Array, Params, Primitive, bind, dtype_of, shape_of
 from funcad.primitives.elementwise import (
@@ -89,7 +90,7 @@ def special(name: str, *partials: Rule | None, impl: Rule | None = None) -> Prim
         return library_function(name, *operands)(*operands)
 
     jvp = _weighted(partials) if any(partials) else None
-    return elementwise(name, impl or scipys, jvp=jvp)
+    return elementwise(name, impl or scipys, jvp=jvp, weight=SPECIAL)
 
 
 def _weighted(partials: Sequence[Rule | None]) -> Rule:
@@ -1111,6 +1112,7 @@ def several(name: str, count: int, slopes: Rule) -> Primitive:
         lambda x: count * [first(x)],
         jvp=jvp,
         batch=lambda values, axes: (primitive(*values), count * [axes[0]]),
+        flops=each_result(count * SPECIAL),
         multiple=True,
         family="elementwise",
     )

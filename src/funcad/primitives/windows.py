@@ -21,12 +21,14 @@ in parameters is that of these axes in the result.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from funcad.backends import namespace
+from funcad.core.counting import Rule, each_operand, entries, untouched
 from funcad.core.tracing import Array, Primitive, bind, dtype_of, shape_of
 from funcad.primitives.families import linear, sum_of_jvps
 from funcad.primitives.indexing import index
@@ -146,6 +148,7 @@ windows = linear(
     _windows_abstract,
     transpose=_windows_transpose,
     batch=_batch_first(lambda: windows),
+    traffic=untouched,
 )
 
 
@@ -174,9 +177,19 @@ fold = linear(
         ct, window=y.shape[-len(size) :], stride=stride, dilation=dilation
     ),
     batch=_batch_first(lambda: fold),
+    flops=each_operand(1),
 )
 
 # -------------------------------------------------------------------------- reductions
+
+
+def _each_tap(weight: float) -> Rule:
+    """Operations for each entry of each window."""
+
+    def flops(inputs: Any, outputs: Any, params: Any) -> float:
+        return weight * entries(outputs[0]) * math.prod(params["window"])
+
+    return flops
 
 
 def _pooled_shape(
@@ -231,6 +244,7 @@ window_sum = linear(
     _window_sum_abstract,
     transpose=_window_sum_transpose,
     batch=_batch_first(lambda: window_sum),
+    flops=_each_tap(1),
 )
 
 
@@ -278,6 +292,7 @@ window_max = Primitive(
     ),
     jvp=sum_of_jvps(_window_max_jvp),
     batch=_batch_first(lambda: window_max),
+    flops=_each_tap(1),
     family="windows",
 )
 window_pick = linear(
@@ -286,6 +301,8 @@ window_pick = linear(
     lambda t, x, best, **params: (best.shape, t.dtype),
     transpose=lambda ct, t, x, best, **params: window_place(ct, x, best, **params),
     batch=_batch_first(lambda: window_pick),
+    # a comparison, a product and a sum
+    flops=_each_tap(3),
 )
 window_place = linear(
     "window_place",
@@ -293,4 +310,5 @@ window_place = linear(
     lambda ct, x, best, **params: (x.shape, ct.dtype),
     transpose=lambda t, ct, x, best, **params: window_pick(t, x, best, **params),
     batch=_batch_first(lambda: window_place),
+    flops=lambda inputs, outputs, params: _each_tap(3)(inputs, inputs, params),
 )

@@ -9,6 +9,7 @@ import numpy as np
 
 from funcad.backends import backend_of, namespace
 from funcad.core import tree
+from funcad.core.counting import nothing
 from funcad.core.errors import (
     ArgumentError,
     BatchSizeError,
@@ -306,6 +307,8 @@ pure_callback_call = Primitive(
     _abstract,
     dual=_dual,
     batch=_batch,
+    # what the user's own code computes is not known
+    flops=nothing,
     multiple=True,
     opaque=True,
     family="call",

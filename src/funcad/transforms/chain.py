@@ -20,7 +20,6 @@ from funcad.core import tree
 from funcad.core.errors import ChainError, FuncadError, ScheduleError
 from funcad.core.program import Equation, Program, Var
 from funcad.core.tracing import (
-    PYTHON_SCALARS,
     Array,
     Params,
     Primitive,
@@ -68,6 +67,7 @@ __all__ = ["checkpoint_chain"]
 
 Layer = Callable[..., Any]
 Mask = tuple[bool, ...]
+Programs = tuple[Program, ...]
 
 
 def checkpoint_chain(
@@ -290,24 +290,11 @@ class _Plan:
         return actions
 
 
-class Layers(tuple[Program, ...]):
-    """The programs of a chain, and what has been made of them."""
-
-    derived: dict[Any, Any]
-
-    def __new__(cls, programs: Sequence[Program]) -> Layers:
-        layers = super().__new__(cls, programs)
-        layers.derived = {}
-        return layers
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Layers, (tuple(self),)
-
-
 def _call(
     bound: Sequence[tuple[Layer, tuple[Any, ...]]], state: Any, plan: _Plan
 ) -> Any:
     programs: list[Program] = []
+    shared: dict[Program, Program] = {}
     operands: list[Array] = []
     values: list[Array] = []
     held: list[Array] = []
@@ -317,69 +304,22 @@ def _call(
         count = 0 if i == 0 else len(tree.leaves(state))
         recording = _applied(_recorded, bound, i, state)
         # layers that do the same are the same program, whose derivative is made once
-        programs.append(_shared(recording.program, programs))
+        program = recording.program
+        programs.append(shared.setdefault(program, program))
         extras = recording.operands[: len(recording.operands) - count]
         operands += extras
         values += map(known, extras)
         state = _state(recording)
     leaves, treedef = tree.flatten(state)
-    layers = Layers(programs)
-    remember(layers, values, [*(x.value for x in leaves), *held])
+    called = {"programs": tuple(programs), **plan.params}
+    remember(chain_call, called, values, [*(x.value for x in leaves), *held])
     count = len(leaves)
     del state, leaves, held, values, recording
     try:
-        results = recall(chain_call, operands, {"programs": layers, **plan.params})
+        results = recall(chain_call, operands, called)
     finally:
-        forget(layers)
+        forget(called)
     return tree.unflatten(treedef, results[:count])
-
-
-def _shared(program: Program, programs: Sequence[Program]) -> Program:
-    """One of the last few programs, if this one does the same."""
-    return next((p for p in programs[-1:-5:-1] if _same(p, program)), program)
-
-
-def _same(p: Program, q: Program) -> bool:
-    if len(p.inputs) != len(q.inputs) or len(p.equations) != len(q.equations):
-        return False
-    twin: dict[Var, Var] = {}
-
-    def pair(a: Sequence[Any], b: Sequence[Any]) -> bool:
-        """Whether these may be each other's counterparts, which they then are."""
-        twin.update(zip(a, b, strict=True))
-        return all(
-            (v.shape, v.dtype, v.weak) == (w.shape, w.dtype, w.weak)
-            for v, w in zip(a, b, strict=True)
-        )
-
-    def equal(a: Sequence[Any], b: Sequence[Any]) -> bool:
-        return len(a) == len(b) and all(
-            twin[v] is w
-            if type(v) is Var
-            else v is w or (type(v) is type(w) and _number(v) and repr(v) == repr(w))
-            for v, w in zip(a, b, strict=True)
-        )
-
-    try:
-        return (
-            pair(p.inputs, q.inputs)
-            and all(
-                e.primitive is f.primitive
-                and e.params == f.params
-                and equal(e.inputs, f.inputs)
-                and len(e.outputs) == len(f.outputs)
-                and pair(e.outputs, f.outputs)
-                for e, f in zip(p.equations, q.equations, strict=True)
-            )
-            and equal(p.outputs, q.outputs)
-        )
-    except ValueError:
-        # parameters that cannot be compared, such as arrays
-        return False
-
-
-def _number(x: Any) -> bool:
-    return isinstance(x, (np.generic, *PYTHON_SCALARS))
 
 
 def _state(recording: Recording) -> Any:
@@ -451,7 +391,7 @@ def _plan(params: Params) -> _Plan:
     return _Plan(params["length"], params["strategy"], params["slots"])
 
 
-def _impl(*operands: Array, programs: Layers, **params: Any) -> tuple[Array, ...]:
+def _impl(*operands: Array, programs: Programs, **params: Any) -> tuple[Array, ...]:
     plan = _plan(params)
     state, extras, _ = _parts(operands, programs)
     held: list[Array] = []
@@ -467,15 +407,15 @@ def _results(states: Sequence[Sequence[Any]], plan: _Plan) -> list[Any]:
     return [x for i in (plan.count, *plan.held) for x in states[i]]
 
 
-def _abstract(*operands: Any, programs: Layers, **params: Any) -> list[Any]:
+def _abstract(*operands: Any, programs: Programs, **params: Any) -> list[Any]:
     return _results([[], *map(avals_out, programs)], _plan(params))
 
 
-def _whole(programs: Layers, plan: _Plan) -> Program:
+def _whole(programs: Programs, plan: _Plan) -> Program:
     """The chain as one program, of a call for each layer."""
-    found = programs.derived.get(_whole)
-    if found is not None:
-        return found  # type: ignore[no-any-return]
+    key = (_whole, programs, tuple(plan.held))
+    if key in programs[0].derived:
+        return programs[0].derived[key]  # type: ignore[no-any-return]
     first = [_fresh(v) for v in programs[0].inputs]
     inputs = list(first)
     states: list[list[Var]] = [first]
@@ -492,8 +432,8 @@ def _whole(programs: Layers, plan: _Plan) -> Program:
             Equation(checkpoint_call, [*extras, *states[i]], call, tuple(outputs))
         )
         states.append(outputs)
-    return programs.derived.setdefault(  # type: ignore[no-any-return]
-        _whole, Program(inputs, equations, _results(states, plan))
+    return programs[0].derived.setdefault(  # type: ignore[no-any-return]
+        key, Program(inputs, equations, _results(states, plan))
     )
 
 
@@ -502,7 +442,7 @@ def _fresh(v: Var) -> Var:
 
 
 def _masks(
-    programs: Layers, mask: Mask, array_type: type
+    programs: Programs, mask: Mask, array_type: type
 ) -> tuple[list[Mask], list[Mask]]:
     """Which leaves of each state, and which extras of each layer, have tangents."""
     state, extras, _ = _parts(mask, programs)
@@ -537,7 +477,7 @@ def _transpose(cts: Sequence[Any], args: Sequence[Any], params: Params) -> list[
     return checkpoint_call.transpose(cts, args, whole)  # type: ignore[misc, no-any-return]
 
 
-def _batch(values: Any, axes: Any, programs: Layers, **params: Any) -> Any:
+def _batch(values: Any, axes: Any, programs: Programs, **params: Any) -> Any:
     plan = _plan(params)
     size = next(v.shape[a] for v, a in zip(values, axes) if a is not None)
     like = array_type_of(values)
@@ -547,7 +487,7 @@ def _batch(values: Any, axes: Any, programs: Layers, **params: Any) -> Any:
         form = batched(program, (*extra, *states[-1]), size, like)
         forms.append(form.program)
         states.append(list(form.axes))
-    params["programs"] = Layers(forms)
+    params["programs"] = tuple(forms)
     return bind(chain_call, values, params), _results(states, plan)
 
 
@@ -573,9 +513,9 @@ chain_call = Primitive(
 def _tangent_whole(params: Params) -> Program:
     """The derivative of a chain as one program, of tangents from held states."""
     programs, mask, plan = params["programs"], params["mask"], _plan(params)
-    key = (_tangent_whole, mask)
-    if key in programs.derived:
-        return programs.derived[key]  # type: ignore[no-any-return]
+    key = (_tangent_whole, programs, mask, tuple(plan.held))
+    if key in programs[0].derived:
+        return programs[0].derived[key]  # type: ignore[no-any-return]
     whole = _whole(programs, plan)
     count = len(whole.outputs)
     saved = count - len(programs[-1].outputs)
@@ -584,7 +524,7 @@ def _tangent_whole(params: Params) -> Program:
     taken = iter(cut.inputs)
     residuals = [*whole.inputs, *whole.outputs[count - saved :]]
     inputs = [next(taken) if u else _fresh(v) for v, u in zip(residuals, used)]
-    return programs.derived.setdefault(  # type: ignore[no-any-return]
+    return programs[0].derived.setdefault(  # type: ignore[no-any-return]
         key, Program([*inputs, *taken], cut.equations, cut.outputs)
     )
 
@@ -594,7 +534,7 @@ def _tangent_impl(*operands: Array, **params: Any) -> tuple[Array, ...]:
 
 
 def _tangent_abstract(
-    *operands: Any, programs: Layers, mask: Mask, **params: Any
+    *operands: Any, programs: Programs, mask: Mask, **params: Any
 ) -> list[Any]:
     plan = _plan(params)
     states, _ = _masks(programs, mask, array_type_of(operands))
@@ -636,7 +576,7 @@ def _tangent_transpose(
 
 
 def _follow(
-    programs: Layers,
+    programs: Programs,
     plan: _Plan,
     mask: Mask,
     residuals: list[Array],

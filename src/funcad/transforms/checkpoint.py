@@ -171,13 +171,12 @@ def _run(
     chooses: Chooses | None = None,
 ) -> Any:
     recording = record(f, args, kwargs, "checkpoint", chooses)
-    program, operands = recording.program, recording.operands
-    params = {"program": program, "saved": recording.chosen}
-    remember(program, recording.values, recording.results)
+    params = {"program": recording.program, "saved": recording.chosen}
+    remember(checkpoint_call, params, recording.values, recording.results)
     try:
-        results = recall(checkpoint_call, operands, params)
+        results = recall(checkpoint_call, recording.operands, params)
     finally:
-        forget(program)
+        forget(params)
     return recording.out_tree.unflatten(results[: len(recording.outs)])
 
 

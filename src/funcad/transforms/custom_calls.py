@@ -22,6 +22,7 @@ import numpy as np
 
 from funcad.backends import backend_of_type
 from funcad.compile.compiled import compiled
+from funcad.core.counting import nothing
 from funcad.core.errors import (
     ConcretizationError,
     CustomRuleError,
@@ -496,6 +497,8 @@ custom_vjp_tangent = Primitive(
     dual=_tangent_dual,
     transpose=_tangent_transpose,
     batch=_tangent_batch,
+    # what the user's own code computes is not known
+    flops=nothing,
     multiple=True,
     family="call",
 )

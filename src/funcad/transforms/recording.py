@@ -275,28 +275,40 @@ def known(x: Array) -> Array:
     return UNKNOWN
 
 
-def remember(holder: Any, operands: Sequence[Array], results: Sequence[Array]) -> None:
+def remember(
+    primitive: Primitive,
+    params: Params,
+    operands: Sequence[Array],
+    results: Sequence[Array],
+) -> None:
     """Keep what a primitive's programs have given, until :func:`forget`.
 
     The programs must be known to nobody else.
     """
     if not any(x is UNKNOWN for x in (*operands, *results)):
-        holder.derived[remember] = (operands, tuple(results))
+        _derived(params)[remember] = (primitive, operands, tuple(results))
 
 
-def forget(holder: Any) -> None:
+def forget(params: Params) -> None:
     """Let go of what :func:`remember` keeps."""
-    holder.derived.pop(remember, None)
+    _derived(params).pop(remember, None)
 
 
 def recall(primitive: Primitive, operands: Sequence[Array], params: Params) -> Any:
     """Apply a primitive, unless it has just run on these very operands."""
-    derived = getattr(params.get("program", params.get("programs")), "derived", {})
-    if remember in derived:
-        before, results = derived[remember]
-        if len(before) == len(operands) and all(map(_is, before, operands)):
-            return results
+    found = _derived(params).get(remember)
+    if found is not None:
+        same, before, results = found
+        if same is primitive and len(before) == len(operands):
+            if all(map(_is, before, operands)):
+                return results
     return bind(primitive, operands, params)
+
+
+def _derived(params: Params) -> dict[Any, Any]:
+    """What is kept with the first of a primitive's programs."""
+    program = params.get("program") or params.get("programs", (None,))[0]
+    return program.derived if isinstance(program, Program) else {}
 
 
 def _is(x: Any, y: Any) -> bool:

@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 
 from funcad.core import tree
-from funcad.core.errors import ConcretizationError, EscapedTracerError, user_line
+from funcad.core.errors import (
+    ConcretizationError,
+    EscapedTracerError,
+    StaticArgumentError,
+    user_line,
+)
 from funcad.core.program import Equation, Program, Var
 from funcad.core.tracing import (
     PYTHON_SCALARS,
@@ -26,6 +31,7 @@ from funcad.core.tracing import (
     shape_of,
 )
 from funcad.transforms.arguments import argument_name, check_leaves, wraps
+from funcad.transforms.static import integers
 
 __all__ = ["ShapeDtypeStruct", "eval_shape", "make_program"]
 
@@ -144,6 +150,11 @@ class StageTrace(Trace):
         return tracers if primitive.multiple else tracers[0]
 
 
+def _number_type(x: Any) -> type | None:
+    """Type of a Python number, or of the one that a tracer stands for."""
+    return type(x) if type(x) in PYTHON_SCALARS else getattr(x, "weak", None)
+
+
 def _variable(shape: tuple[int, ...], dtype: Any) -> Var:
     """A variable of that aval; a Python type stands for its numbers."""
     if isinstance(dtype, type):
@@ -163,7 +174,7 @@ def make_program(
     f : callable
         Function of pytrees of arrays.
     static_argnums : int or sequence of int, optional
-        Positional arguments that are constants of the program.
+        Positional arguments that are constants of the program; they may be anything.
     return_shape : bool, optional
         Whether to return ``(program, out)``, where ``out`` has the structure of the
         result and ``ShapeDtypeStruct`` leaves.
@@ -174,6 +185,13 @@ def make_program(
         Takes the arguments of ``f``, arrays or ``ShapeDtypeStruct``, and returns the
         program, whose inputs are the leaves of the arguments in order.
 
+    Raises
+    ------
+    StaticArgumentError
+        If ``static_argnums`` are no integers, or there is no such argument.
+    ConcretizationError
+        If ``f`` branches on a value, or counts by one.
+
     Examples
     --------
     >>> import numpy as np
@@ -181,14 +199,21 @@ def make_program(
     >>> print(funcad.make_program(lambda x: np.sum(np.sin(x)))(np.zeros(3)))
     program(a:float64[3]) {
       b:float64[3] = sin a
-      c:float64[] = reduce_sum[axis=(0,), keepdims=False] b
+      c:float64[]  = reduce_sum[axis=(0,), keepdims=False] b
       return (c)
     }
     """
-    static = (static_argnums,) if isinstance(static_argnums, int) else static_argnums
+    static = integers(static_argnums, "make_program")
 
     @wraps(f, "make_program")
     def staged(*args: Any, **kwargs: Any) -> Any:
+        for n in static:
+            if not -len(args) <= n < len(args):
+                raise StaticArgumentError(
+                    f"make_program was given static_argnums={static_argnums!r}, and "
+                    f"the function was called with {len(args)} positional arguments. "
+                    "Pass what is static by position."
+                )
         chosen = {n % len(args) for n in static}
         dynamic = [None if i in chosen else x for i, x in enumerate(args)]
 
@@ -241,10 +266,7 @@ def stage(
     arrays = [0 if isinstance(x, ShapeDtypeStruct) else x for x in leaves]
     check_leaves(arrays, treedef, transform, name=argument_name)
     trace = StageTrace(array_type_of(leaves))
-    inputs = [
-        _variable(shape_of(x), type(x) if type(x) in PYTHON_SCALARS else dtype_of(x))
-        for x in leaves
-    ]
+    inputs = [_variable(shape_of(x), _number_type(x) or dtype_of(x)) for x in leaves]
     try:
         result = f(*tree.unflatten(treedef, [Staged(trace, v) for v in inputs]))
         outs, out_tree = tree.flatten(result)

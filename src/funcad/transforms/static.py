@@ -45,7 +45,7 @@ class StaticArguments:
         transform: str,
     ) -> None:
         self.given_numbers, self.given_names = numbers, names
-        chosen = _integers(numbers, transform)
+        chosen = integers(numbers, transform)
         named = _strings(names, transform)
         positional, known, open_ended = _parameters(f)
         if known is not None:
@@ -102,7 +102,8 @@ def joined(static: Static, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     return full, named
 
 
-def _integers(numbers: Any, transform: str) -> list[int]:
+def integers(numbers: Any, transform: str) -> list[int]:
+    """Numbers of static arguments as a list, or the error that says what they are."""
     if numbers is None:
         return []
     chosen = list(numbers) if isinstance(numbers, (tuple, list, set)) else [numbers]
