@@ -44,6 +44,7 @@ bench: .venv/bench/stamp
 	.venv/bench/bin/python bench/import_time.py --out bench/results/import_time.md
 	.venv/bench/bin/python bench/namespace.py --out bench/results/namespace.md
 	.venv/bench/bin/python bench/linalg.py --out bench/results/linalg.md
+	.venv/bench/bin/python bench/checkpoint.py --out bench/results/checkpoint.md
 	.venv/bench/bin/python bench/eager.py --out bench/results/eager.md $(ARGS)
 
 # The suite is a checkout of data-apis/array-api-tests with its submodule array-api;

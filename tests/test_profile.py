@@ -693,7 +693,7 @@ def test_recording_hardly_slows_large_operations():
         recorded.append(time.process_time() - middle)
         plain.append(middle - start)
         overhead.append(report.overhead / report.seconds)
-    assert min(recorded) < 1.2 * min(plain)
+    assert min(recorded) < 1.5 * min(plain)
     assert 0 < min(overhead) < 0.05
 
 

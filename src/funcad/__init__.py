@@ -39,6 +39,10 @@ __all__ = [
     "Program",
     "RecompilationWarning",
     "ShapeDtypeStruct",
+    "checkpoint",
+    "checkpoint_chain",
+    "checkpoint_name",
+    "checkpoint_policies",
     "SymbolicZero",
     "custom_jvp",
     "custom_vjp",
@@ -71,6 +75,7 @@ __all__ = [
     "scipy",
     "pure_callback",
     "ravel_pytree",
+    "remat",
     "stop_gradient",
     "testing",
     "tree",
@@ -105,11 +110,24 @@ def stop_gradient(x: Any) -> Any:
 
 # SciPy is slow to import: its functions are declared when one of them is met.
 _LATE.append("funcad.scipy.special")
-_ON_DEMAND = ("extend", "lax", "nn", "optim", "random", "scipy", "testing", "viz")
+_ON_DEMAND = (
+    "checkpoint_policies",
+    "extend",
+    "lax",
+    "nn",
+    "optim",
+    "random",
+    "scipy",
+    "testing",
+    "viz",
+)
 _NAMES_ON_DEMAND = {
     "Jitted": "transforms.jit",
     "RecompilationWarning": "transforms.jit",
     "SymbolicZero": "transforms.custom",
+    "checkpoint": "transforms.checkpoint",
+    "checkpoint_chain": "transforms.chain",
+    "checkpoint_name": "transforms.checkpoint",
     "custom_jvp": "transforms.custom",
     "custom_vjp": "transforms.custom",
     "custom_vmap": "transforms.custom",
@@ -118,6 +136,7 @@ _NAMES_ON_DEMAND = {
     "load_program": "core.files",
     "profile": "profiling",
     "pure_callback": "transforms.callback",
+    "remat": "transforms.checkpoint",
 }
 
 

@@ -217,5 +217,17 @@ class ArgumentError(FuncadError, ValueError):
     """An argument outside of the values it may take: a rate, a probability, a size."""
 
 
+class PolicyError(FuncadError, TypeError):
+    """A checkpoint policy that is no policy."""
+
+
+class ScheduleError(FuncadError, ValueError, TypeError):
+    """A checkpointing strategy, or a number of slots, that makes no schedule."""
+
+
+class ChainError(FuncadError, TypeError, ValueError):
+    """Layers that make no chain: none, not callable, or not fitting together."""
+
+
 class RandomKeyError(FuncadError, TypeError):
     """Something that is no random key where a key was expected."""

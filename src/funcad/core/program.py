@@ -114,7 +114,8 @@ class Program:
     def evaluate(self, args: Sequence[Array]) -> list[Array | None]:
         """Run the equations on arrays, or on the tracers of any transform."""
         env: dict[Var, Any] = dict(zip(self.inputs, args, strict=True))
-        for primitive, inputs, params, outputs, line in self.equations:
+        for equation, last in zip(self.equations, _last_uses(self)):
+            primitive, inputs, params, outputs, line = equation
             values = [env[v] if type(v) is Var else v for v in inputs]
             if line is None:
                 result = bind(primitive, values, params)
@@ -124,6 +125,9 @@ class Program:
                 env.update(zip(outputs, result, strict=True))
             else:
                 env[outputs[0]] = result
+            for v in last:
+                del env[v]
+            del values, result
         return [env[v] if type(v) is Var else v for v in self.outputs]
 
     def __call__(self, *args: Array) -> list[Array | None]:
@@ -291,3 +295,19 @@ def letters(i: int) -> str:
         name = chr(ord("a") + digit) + name
         if i == 0:
             return name
+
+
+def _last_uses(program: Program) -> list[list[Var]]:
+    """What no later equation reads, nor the caller, after each equation."""
+    found = program.derived.get(_last_uses)
+    if found is not None and len(found) == len(program.equations):
+        return found  # type: ignore[no-any-return]
+    later = {v for v in program.outputs if type(v) is Var}
+    last: list[list[Var]] = []
+    for equation in reversed(program.equations):
+        here = {v for v in (*equation.inputs, *equation.outputs) if type(v) is Var}
+        last.append(list(here - later))
+        later |= here
+    last.reverse()
+    program.derived[_last_uses] = last
+    return last

@@ -159,7 +159,9 @@ class Primitive:
         derivative zero.
     transpose : callable, optional
         ``transpose(ct, args, params)``, a cotangent (or ``None``) for each operand;
-        operands in which the operation is to be transposed are ``Var``.
+        operands in which the operation is to be transposed are ``Var``.  A primitive
+        of several results finds ``outputs`` in ``params``, and may empty ``args`` of
+        the values that it is done with.
     batch : callable, optional
         ``batch(values, axes, params) -> (result, axis)``, where ``axes`` holds the
         batch axis of each operand or ``None``.

@@ -148,6 +148,8 @@ def transpose(
             if all(c is None for c in ct):
                 continue
             params = params | {"outputs": outputs}
+            if not consume:
+                inputs = list(inputs)
         else:
             ct = pending.pop(outputs[0], None)
             if ct is None:

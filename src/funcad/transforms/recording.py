@@ -1,0 +1,315 @@
+"""The Record trace: a function is run and, at the same time, written down.
+
+Its tracers have a value wherever one is there to be had, so Python may branch by it;
+what is left afterwards is the :class:`~funcad.core.program.Program` of the path taken.
+A value is computed as far down as nothing of the computation is kept: of a number that
+is being differentiated in reverse it is the primal alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from funcad.core import tree
+from funcad.core.errors import ConcretizationError, user_line
+from funcad.core.program import Equation, Program, Var
+from funcad.core.tracing import (
+    PYTHON_SCALARS,
+    Array,
+    Params,
+    Primitive,
+    ShapedArray,
+    Trace,
+    Tracer,
+    array_type_of,
+    bind,
+    dtype_of,
+    raise_escaped,
+    shape_of,
+)
+from funcad.transforms.arguments import check_leaves, is_array
+from funcad.transforms.batch import Batch
+from funcad.transforms.dual import Dual
+
+UNKNOWN: Any = object()
+"""The value of what has none: it is staged, or not the same in every example."""
+
+Chooses = Callable[[Primitive, Sequence[Any], Params], bool]
+
+
+class Recorded(Tracer):
+    """A variable of the program that is being written, and its value."""
+
+    __slots__ = ("value", "variable")
+
+    def __init__(self, trace: Trace, var: Var, value: Array) -> None:
+        self._trace = trace
+        self.variable = var
+        self.value = value
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.variable.shape
+
+    @property
+    def dtype(self) -> Any:
+        return self.variable.dtype
+
+    @property
+    def weak(self) -> type | None:  # type: ignore[override]
+        return self.variable.weak
+
+    @property
+    def array_type(self) -> type:
+        return self._trace.array_type  # type: ignore[attr-defined, no-any-return]
+
+    def concrete(self, purpose: str) -> Array:
+        if self.value is UNKNOWN:
+            raise ConcretizationError(
+                f"{purpose} of a value, {ShapedArray(self.shape, self.dtype)}, that "
+                "jit, make_program or vmap around funcad.checkpoint does not know: it "
+                "is staged, or differs from example to example. With import "
+                "funcad.numpy as fnp, write np.where(condition, a, b) instead of if, "
+                "fnp.take(a, i) instead of a[i] of a plain array or list."
+            )
+        value = self.value
+        return value.concrete(purpose) if isinstance(value, Tracer) else value
+
+
+class Recording(NamedTuple):
+    """A program that was written down, what it has run on, and what that gave."""
+
+    program: Program
+    operands: list[Array]
+    """What it takes: what the function has captured, and then its arguments."""
+    results: list[Array]
+    """What it returns: the function's results, and then the chosen values."""
+    chosen: int
+    """How many chosen values there are."""
+    outs: list[Array]
+    """The function's results, as tracers of a trace that has ended."""
+    out_tree: Any
+
+    @property
+    def values(self) -> list[Array]:
+        """The known parts of the operands."""
+        return [known(x) for x in self.operands]
+
+
+def record(
+    f: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    transform: str,
+    chooses: Chooses | None = None,
+) -> Recording:
+    """Run a function and write it down.
+
+    Parameters
+    ----------
+    f : callable
+        Function of pytrees.
+    args, kwargs : tuple and dict
+        Its arguments, of which arrays and tracers are traced.
+    transform : str
+        Who asks, for messages.
+    chooses : callable, optional
+        ``chooses(primitive, operands, params)`` says which operations' results to
+        return beside the function's own.
+
+    Returns
+    -------
+    Recording
+    """
+    leaves, treedef = tree.flatten((args, kwargs))
+    traced = [is_array(x) and type(x) not in PYTHON_SCALARS for x in leaves]
+    arrays = [x for x, t in zip(leaves, traced) if t]
+    trace = RecordTrace(array_type_of(arrays), chooses)
+    inputs = [trace.variable(x) for x in arrays]
+    given = iter(inputs)
+    inner = [next(given) if t else x for x, t in zip(leaves, traced)]
+    variables = [x.variable for x in inputs]
+    inner_args, inner_kwargs = tree.unflatten(treedef, inner)
+    # the values of the arguments are not kept longer than the function keeps them
+    del leaves, inputs, given, inner
+    try:
+        outs, out_tree = tree.flatten(f(*inner_args, **inner_kwargs))
+        check_leaves(outs, out_tree, transform, "output")
+        outputs = [trace.output(x) for x in outs]
+    finally:
+        trace.alive = False
+    captured = [x for x, _ in trace.captured.values()]
+    variables = [*(v for _, v in trace.captured.values()), *variables]
+    chosen = {v: x for v, x in trace.chosen.items() if v not in variables}
+    return Recording(
+        Program(variables, trace.equations, [*outputs, *chosen]),
+        [*captured, *arrays],
+        [*map(known, outs), *chosen.values()],
+        len(chosen),
+        outs,
+        out_tree,
+    )
+
+
+class RecordTrace(Trace):
+    """Writes down every operation on its tracers, and does it where it can.
+
+    Parameters
+    ----------
+    array_type : type
+        Of the arrays underneath.
+    chooses : callable, optional
+        ``chooses(primitive, operands, params)`` says which operations' results to
+        return beside the function's own.
+    """
+
+    __slots__ = ("array_type", "captured", "chooses", "chosen", "equations")
+
+    def __init__(self, array_type: type, chooses: Chooses | None = None) -> None:
+        super().__init__()
+        self.array_type = array_type
+        self.chooses = chooses
+        self.equations: list[Equation] = []
+        self.captured: dict[int, tuple[Array, Var]] = {}
+        self.chosen: dict[Var, Array] = {}
+
+    def variable(self, x: Array) -> Recorded:
+        """A new input of the program, for a value from outside."""
+        return Recorded(self, placeholder(x), known(x))
+
+    def process(
+        self, primitive: Primitive, args: Sequence[Array], params: Params
+    ) -> Any:
+        inputs, values = [], []
+        for a in args:
+            if type(a) is Recorded and a._trace is self:
+                inputs.append(a.variable)
+                values.append(a.value)
+            else:
+                inputs.append(self._capture(a, primitive.name))
+                values.append(known(a))
+        if primitive.abstract is None:
+            avals = [(params["shape"], params["dtype"])]
+        elif primitive.multiple:
+            avals = primitive.abstract(*args, **params)
+        else:
+            avals = [primitive.abstract(*args, **params)]
+        outputs = tuple(
+            [Var(s, np.dtype(d), d if isinstance(d, type) else None) for s, d in avals]
+        )
+        self.equations.append(Equation(primitive, inputs, params, outputs, user_line()))
+        if any(v is UNKNOWN for v in values):
+            results = (UNKNOWN,) * len(outputs)
+        elif primitive.multiple:
+            results = recall(primitive, values, params)
+        else:
+            results = (bind(primitive, values, params),)
+        if self.chooses is not None and self.chooses(primitive, args, params):
+            self._choose(primitive, inputs, values, params, outputs, results)
+        tracers = tuple(map(Recorded, (self,) * len(outputs), outputs, results))
+        return tracers if primitive.multiple else tracers[0]
+
+    def _capture(self, x: Array, doing: str) -> Any:
+        """An input of the program for a tracer or array from outside."""
+        if isinstance(x, Tracer):
+            if not x._trace.alive:
+                raise_escaped(doing)
+        elif not shape_of(x):
+            return x
+        if id(x) not in self.captured:
+            self.captured[id(x)] = (x, placeholder(x))
+        return self.captured[id(x)][1]
+
+    def _choose(
+        self,
+        primitive: Primitive,
+        inputs: Sequence[Any],
+        values: Sequence[Array],
+        params: Params,
+        outputs: Sequence[Var],
+        results: Sequence[Array],
+    ) -> None:
+        if primitive.simplify is not None:
+            same = primitive.simplify(inputs, params, lambda var: None)
+            if type(same) is Var:
+                # of two that are equal, the one that both can be had from
+                self.chosen[same] = values[inputs.index(same)]
+                return
+        self.chosen.update(zip(outputs, results, strict=True))
+
+    def output(self, x: Array) -> Any:
+        """An output of the program for a result of the function."""
+        if type(x) is Recorded and x._trace is self:
+            return x.variable
+        return self._capture(x, "the output of checkpoint")
+
+
+def placeholder(x: Array) -> Var:
+    """A variable for a value, which is weak where tracers hold a Python number."""
+    shape, dtype = shape_of(x), dtype_of(x)
+    while type(x) is Dual:
+        x = x.primal
+    weak = type(x) if type(x) in PYTHON_SCALARS else getattr(x, "weak", None)
+    return Var(shape, dtype, weak)
+
+
+def known(x: Array) -> Array:
+    """As much of a value as can be computed with while nothing is written down.
+
+    Tangents that a linear program records are left behind; what only a program has, or
+    what is behind examples, is unknown.
+    """
+    if not isinstance(x, Tracer):
+        return x
+    if type(x) is Recorded:
+        return x.value
+    if type(x) is Dual:
+        primal = known(x.primal)
+        forward = primal is x.primal and known(x.tangent) is x.tangent
+        return x if forward else primal
+    if type(x) is Batch and known(x.value) is x.value:
+        return x
+    return UNKNOWN
+
+
+def remember(
+    primitive: Primitive,
+    params: Params,
+    operands: Sequence[Array],
+    results: Sequence[Array],
+) -> None:
+    """Keep what a primitive's programs have given, until :func:`forget`.
+
+    The programs must be known to nobody else.
+    """
+    if not any(x is UNKNOWN for x in (*operands, *results)):
+        _derived(params)[remember] = (primitive, operands, tuple(results))
+
+
+def forget(params: Params) -> None:
+    """Let go of what :func:`remember` keeps."""
+    _derived(params).pop(remember, None)
+
+
+def recall(primitive: Primitive, operands: Sequence[Array], params: Params) -> Any:
+    """Apply a primitive, unless it has just run on these very operands."""
+    found = _derived(params).get(remember)
+    if found is not None:
+        same, before, results = found
+        if same is primitive and len(before) == len(operands):
+            if all(map(_is, before, operands)):
+                return results
+    return bind(primitive, operands, params)
+
+
+def _derived(params: Params) -> dict[Any, Any]:
+    """What is kept with the first of a primitive's programs."""
+    program = params.get("program") or params.get("programs", (None,))[0]
+    return program.derived if isinstance(program, Program) else {}
+
+
+def _is(x: Any, y: Any) -> bool:
+    return x is y
