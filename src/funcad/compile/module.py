@@ -15,11 +15,12 @@ from funcad.backends import backend_of
 from funcad.compile.fuse import Step
 from funcad.compile.naming import assigned_names, names_of_paths
 from funcad.compile.plan import Plan
+from funcad.compile.simplify import simplify
 from funcad.compile.source import Source, write
 from funcad.core import tree
 from funcad.core.containers import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
 from funcad.core.errors import BackwardLine, ExportError, format_line
-from funcad.core.program import Program, Var
+from funcad.core.program import Equation, Program, Var
 from funcad.core.tracing import ShapedArray, dtype_of, shape_of
 
 _WRITTEN_OUT = 64
@@ -82,12 +83,9 @@ def module(
         e.primitive.name for e in program.equations
     }
     named = assigned_names(program, named, reserved - set(inputs))
-    steps = [Step((e,)) for e in program.equations]
-    nothing = Plan({}, set(), {}, [[] for _ in steps], 0, 0)
     source = write(
         program,
-        steps,
-        nothing,
+        *_unplanned(program),
         name,
         named,
         lambda line: "" if line == exporting else _users_text(line),
@@ -105,17 +103,52 @@ def module(
         *source.text.splitlines()[1:-1],
         f"    return {_literal_tree(out_tree, iter(results))}",
     ]
+    constants, functions = dict(source.constants), dict(source.functions)
+    bodies = _bodies(source, constants, functions)
+    equations = [*program.equations, *(e for p, _ in bodies for e in p.equations)]
     parts = [
         f'"""{summary}\n\nWritten by funcad.export; it needs NumPy alone.\n"""\n\n'
-        + "\n".join(_imports(source.constants)),
+        + "\n".join(_imports(constants)),
     ]
-    if source.constants:
-        parts.append(
-            "\n".join([f"{k} = {_array(v)}" for k, v in source.constants.items()])
-        )
-    parts += [_definition(program, f) for f in source.functions]
+    if constants:
+        parts.append("\n".join([f"{k} = {_array(v)}" for k, v in constants.items()]))
+    parts += [_definition(equations, f) for f in functions]
+    parts += [text for _, text in bodies]
     parts.append("\n".join(lines))
     return "\n\n\n".join(parts) + "\n"
+
+
+def _bodies(
+    source: Source, constants: dict[str, Any], functions: dict[str, Any]
+) -> list[tuple[Program, str]]:
+    """Functions for the programs among the constants, whose places they take.
+
+    Their own constants and functions are added to those given.
+    """
+    found = []
+    for name, program in source.constants.items():
+        if isinstance(program, Program):
+            del constants[name]
+            program = simplify(program)
+            body = write(
+                program,
+                *_unplanned(program),
+                name,
+                assigned_names(program, {}, {"np"}),
+                _users_text,
+                f"{name}_",
+            )
+            constants.update(body.constants)
+            functions.update(body.functions)
+            found += _bodies(body, constants, functions)
+            found.append((program, body.text.rstrip()))
+    return found
+
+
+def _unplanned(program: Program) -> tuple[list[Step], Plan]:
+    """One equation after the other, each into memory of its own."""
+    steps = [Step((e,)) for e in program.equations]
+    return steps, Plan({}, set(), {}, [[] for _ in steps], 0, 0)
 
 
 def _key(key: Any) -> str | int:
@@ -270,12 +303,13 @@ def _number(value: Any) -> str:
     return repr(value)
 
 
-def _definition(program: Program, function: str) -> str:
-    for e in program.equations:
+def _definition(equations: Sequence[Equation], function: str) -> str:
+    for e in equations:
         # a name that means another thing already has a number at its end
         if function.rstrip("0123456789_") != e.primitive.name.rstrip("0123456789_"):
             continue
-        if e.primitive.definition is not None and function == e.primitive.name:
+        own = function in (e.primitive.name, f"{e.primitive.name}_")
+        if e.primitive.definition is not None and own:
             return e.primitive.definition.strip()
         where = format_line(e.line)
         raise ExportError(

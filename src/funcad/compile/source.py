@@ -68,6 +68,7 @@ def write(
     name: str = "compiled",
     names: Mapping[Var, str] | None = None,
     note: Callable[[tuple[str, int]], str] = format_line,
+    prefix: str = "",
 ) -> Source:
     """Python source of a program.
 
@@ -85,12 +86,14 @@ def write(
         Of variables; the others get letters.
     note : callable, optional
         What is written above the equations of a line of the user's, if anything.
+    prefix : str, optional
+        What the names of constants begin with.
 
     Returns
     -------
     Source
     """
-    return _Writer(program, steps, plan, names or {}, note).write(name)
+    return _Writer(program, steps, plan, names or {}, note, prefix).write(name)
 
 
 class _Writer:
@@ -101,8 +104,10 @@ class _Writer:
         plan: Plan,
         names: Mapping[Var, str],
         note: Callable[[tuple[str, int]], str],
+        prefix: str,
     ) -> None:
         self.program = program
+        self.prefix = prefix
         self.steps = steps
         self.plan = plan
         self.lines: list[str] = []
@@ -307,7 +312,12 @@ class _Writer:
         return chosen
 
     def _param(self, value: Any) -> str:
-        return literal(value) if _is_literal(value) else self._constant(value)
+        if _is_literal(value):
+            return literal(value)
+        if type(value) is tuple:
+            parts = [self._param(v) for v in value]
+            return f"({', '.join(parts)}{',' * (len(parts) == 1)})"
+        return self._constant(value)
 
     def _text(self, v: Any) -> str:
         if type(v) is Var:
@@ -321,7 +331,8 @@ class _Writer:
     def _constant(self, value: Any) -> str:
         name = self.constant_names.get(id(value))
         if name is None:
-            name = f"k{len(self.constants)}"
+            kind = "body" if isinstance(value, Program) else "k"
+            name = f"{self.prefix}{kind}{len(self.constants)}"
             self.constant_names[id(value)] = name
             self.constants[name] = value
         return name

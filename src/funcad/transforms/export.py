@@ -24,7 +24,7 @@ def export(
     name: str | None = None,
     **kwargs: Any,
 ) -> str:
-    '''Write a function down as a Python module that needs NumPy alone.
+    """Write a function down as a Python module that needs NumPy alone.
 
     The module holds one function, straight-line code for arguments of the structure,
     shapes and dtypes given here: the optimized program, with the names of the user's
@@ -73,7 +73,7 @@ def export(
         b = a.sum(axis=(0,))
         c = np.sqrt(b)
         return c
-    '''
+    """
     wraps(f, "export")
     jitted = f if isinstance(f, Jitted) else jit(f)
     lowered = jitted.lower(*args, **kwargs)

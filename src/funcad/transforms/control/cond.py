@@ -345,3 +345,7 @@ cond = Primitive(
     multiple=True,
     family="control",
 )
+cond.definition = """
+def cond(index, *operands, branches):
+    return branches[int(index)](*operands)
+"""

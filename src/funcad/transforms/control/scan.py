@@ -649,3 +649,14 @@ scan = Primitive(
     multiple=True,
     family="control",
 )
+scan.definition = """
+def scan(*args, body, constants, carries, length, reverse):
+    held, xs = args[:constants], args[constants + carries :]
+    carry, ys = args[constants : constants + carries], []
+    for i in reversed(range(length)) if reverse else range(length):
+        outs = body(*held, *carry, *[x[i] for x in xs])
+        carry = outs[:carries]
+        ys.append(outs[carries:])
+    ys = ys[::-1] if reverse else ys
+    return (*carry, *[np.stack(y) for y in zip(*ys)])
+"""

@@ -326,3 +326,13 @@ while_loop = Primitive(
     multiple=True,
     family="control",
 )
+# the name is a word of Python's, and compiled sources add an underscore
+while_loop.definition = """
+def while_(*args, condition, body, condition_constants, constants):
+    test = args[:condition_constants]
+    held = args[condition_constants : condition_constants + constants]
+    carry = args[condition_constants + constants :]
+    while condition(*test, *carry)[0]:
+        carry = body(*held, *carry)
+    return tuple(carry)
+"""
