@@ -62,6 +62,7 @@ __all__ = [
     "jacrev",
     "jit",
     "jvp",
+    "lax",
     "linear_transpose",
     "linearize",
     "load_program",
@@ -69,6 +70,7 @@ __all__ = [
     "nn",
     "numpy",
     "optim",
+    "profile",
     "random",
     "scipy",
     "pure_callback",
@@ -111,6 +113,7 @@ _LATE.append("funcad.scipy.special")
 _ON_DEMAND = (
     "checkpoint_policies",
     "extend",
+    "lax",
     "nn",
     "optim",
     "random",
@@ -131,6 +134,7 @@ _NAMES_ON_DEMAND = {
     "export": "transforms.export",
     "jit": "transforms.jit",
     "load_program": "core.files",
+    "profile": "profiling",
     "pure_callback": "transforms.callback",
     "remat": "transforms.checkpoint",
 }

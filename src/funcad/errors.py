@@ -3,7 +3,9 @@
 from funcad.core.errors import (
     ArgumentError,
     BatchSizeError,
+    BranchError,
     CallbackError,
+    CarryError,
     ChainError,
     ConcretizationError,
     CustomRuleError,
@@ -32,6 +34,7 @@ from funcad.core.errors import (
     StaticArgumentError,
     TangentMismatchError,
     TreeStructureError,
+    UnboundedLoopError,
     UnsupportedArgumentError,
     UnsupportedFunctionError,
 )
@@ -39,6 +42,8 @@ from funcad.core.errors import (
 __all__ = [
     "ArgumentError",
     "BatchSizeError",
+    "BranchError",
+    "CarryError",
     "CallbackError",
     "ChainError",
     "ConcretizationError",
@@ -68,6 +73,7 @@ __all__ = [
     "StaticArgumentError",
     "TangentMismatchError",
     "TreeStructureError",
+    "UnboundedLoopError",
     "UnsupportedArgumentError",
     "UnsupportedFunctionError",
 ]

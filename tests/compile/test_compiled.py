@@ -362,7 +362,7 @@ def test_the_source_of_a_small_function_reads_like_numpy():
     ]
     assert lines == [
         "def compiled(a, b):",
-        "c = np.matmul(b, a)",
+        "c = b @ a",
         "d = np.tanh(c)",
         "e = d[:, 0]",
         "f = np.square(e)",

@@ -11,7 +11,7 @@ import backend_double
 import funcad
 import funcad.numpy as fnp
 from funcad import errors
-from funcad.core.errors import FuncadError, format_line, is_user_file, user_line
+from funcad.core.errors import FuncadError, format_line, is_user_file, run_at, user_line
 from funcad.core.tracing import Primitive, registry
 
 X = np.array([1.0, 2.0, 3.0])
@@ -82,6 +82,13 @@ def test_frames_of_funcad_and_of_array_libraries_are_not_the_users():
     assert not is_user_file(np.linalg.__file__)
     assert is_user_file(funcad.__file__.replace("__init__", "examples/char"))
     assert user_line() == (__file__, user_line.__call__()[1])
+
+
+def test_what_runs_for_an_equation_stands_at_the_equation_s_line():
+    assert run_at(("theirs.py", 7), user_line) == ("theirs.py", 7)
+    assert run_at(("theirs.py", 7), lambda: user_line())[0] == __file__
+    with pytest.raises(FuncadError, match=r"\n  at theirs.py:7$"):
+        run_at(("theirs.py", 7), funcad.grad(np.sin), X)
 
 
 def test_a_line_may_be_given_instead():

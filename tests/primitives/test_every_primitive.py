@@ -72,9 +72,11 @@ def test_every_row_of_the_sample_table_is_of_a_primitive():
 
 
 def test_the_table_knows_which_primitives_have_derivatives():
-    with_rule = {name for name, p in PRIMITIVES.items() if p.jvp or p.dual}
+    # a loop of unknown length has forward mode, and a rule that says why not reverse
+    registered = {n: p for n, p in PRIMITIVES.items() if n != "while"}
+    with_rule = {name for name, p in registered.items() if p.jvp or p.dual}
     assert {name for name in ALL if SAMPLES[name].smooth} == with_rule - NO_FORWARD
-    linear = {name for name, p in PRIMITIVES.items() if p.transpose is not None}
+    linear = {name for name, p in registered.items() if p.transpose is not None}
     assert set(LINEAR) == linear - NO_FORWARD
 
 

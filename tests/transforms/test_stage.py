@@ -115,6 +115,62 @@ def test_text_names_the_users_line_of_each_equation():
     assert f"# {__file__}:{line}: program = " in program.pretty(lines=True)
 
 
+def lines_of(program):
+    return {(e.primitive.name, e.line[1]) for e in program.equations}
+
+
+def test_equations_of_a_derivative_have_the_line_that_they_are_the_derivative_of():
+    def f(x):
+        y = np.sin(x)
+        z = y[:2] * y[1:]
+        return np.sum(z) + y @ y
+
+    first = f.__code__.co_firstlineno
+    lines = lines_of(funcad.make_program(funcad.grad(f))(X))
+    assert {("cos", first + 1), ("multiply", first + 1)} <= lines
+    assert {line for _, line in lines} == {first + 1, first + 2, first + 3}
+    # of the sums of cotangents, too
+    assert ("add", first + 3) in lines or ("add", first + 2) in lines
+
+
+def test_equations_of_a_program_that_is_run_again_keep_their_lines():
+    def f(x):
+        y = np.tanh(x)
+        return np.sum(y * 2)
+
+    program = funcad.make_program(f)(X)
+
+    def again(x):
+        return program.evaluate([x])[0]
+
+    first = f.__code__.co_firstlineno
+    assert lines_of(funcad.make_program(again)(X)) == lines_of(program)
+    for transformed in (funcad.grad(again), funcad.grad(funcad.jit(f))):
+        derived = funcad.make_program(transformed)(X)
+        inner = [e.params.get("program", derived) for e in derived.equations]
+        lines = {line for p in inner for _, line in lines_of(p)}
+        assert lines == {first + 1, first + 2}
+
+
+def test_linear_programs_have_lines_where_a_transform_wants_them():
+    programs = []
+
+    def f(x):
+        _, f_jvp = funcad.linearize(np.sin, x)
+        programs.append(f_jvp.program)
+        return f_jvp(x)
+
+    line = f.__code__.co_firstlineno + 1
+    f(X)
+    funcad.vmap(f)(X)
+    funcad.make_program(f)(X)
+    funcad.make_program(funcad.vmap(f))(X)
+    plain, mapped, staged, mapped_and_staged = programs
+    assert {e.line for e in plain.equations + mapped.equations} == {None}
+    for program in (staged, mapped_and_staged):
+        assert {place for _, place in lines_of(program)} == {line}
+
+
 def test_names_of_many_variables_do_not_repeat():
     def f(x):
         for _ in range(800):

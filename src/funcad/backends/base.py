@@ -29,6 +29,9 @@ class Backend:
         """Copy an array of this library into a NumPy array."""
         raise NotImplementedError
 
+    def synchronize(self) -> None:
+        """Wait until all that was begun is done, where calls return before it is."""
+
     def add_at(self, x: Any, index: tuple[Any, ...], updates: Any) -> None:
         """``x[index] += updates`` in place, adding up where an index repeats."""
         raise NotImplementedError

@@ -37,6 +37,9 @@ class CupyBackend(Backend):
     def to_host(self, x: Any) -> Any:
         return cupy.asnumpy(x)
 
+    def synchronize(self) -> None:
+        cupy.cuda.get_current_stream().synchronize()
+
     def add_at(self, x: Any, index: tuple[Any, ...], updates: Any) -> None:
         if x.dtype.kind == "c":  # of which x.real and x.imag are views
             self.add_at(x.real, index, updates.real)

@@ -23,7 +23,7 @@ from funcad.compile.plan import THRESHOLD, Place, Plan, plan
 from funcad.compile.simplify import simplify
 from funcad.compile.source import Source, write
 from funcad.core.errors import format_line
-from funcad.core.program import Program, Var
+from funcad.core.program import Equation, Program, Var
 from funcad.core.tracing import Array, raise_explained
 
 _numbers = itertools.count(1)
@@ -85,6 +85,7 @@ class Compiled:
         "_plan",
         "_source",
         "_spare",
+        "_stamped",
         "filename",
         "function",
         "optimized",
@@ -112,8 +113,10 @@ class Compiled:
             self._plan = plan(program, steps, None)
         self._source: Source = write(program, steps, self._plan)
         self._spare: list[tuple[Array, ...]] = []
+        self._stamped: tuple[Callable[..., Any], list[Equation]] | None = None
         self.filename = os.path.join(_FOLDER, f"<program {next(_numbers)}>")
-        self.function = self._define()
+        self.function = self._define(self.source)
+        self._show_in_tracebacks()
 
     def __call__(self, *args: Array) -> tuple[Any, ...]:
         try:
@@ -161,6 +164,34 @@ class Compiled:
         """Let go of the memory that is kept between calls."""
         self._spare.clear()
 
+    def stamped(self) -> tuple[Callable[..., Any], list[Equation]]:
+        """The function with a first argument ``stamp``, for a profiler.
+
+        Returns
+        -------
+        function : callable
+            Calls ``stamp(k)`` before equation number ``k`` and after it; in a loop
+            over blocks, for each block.
+        equations : list of Equation
+            What the numbers mean.
+        """
+        if self._stamped is not None:
+            return self._stamped
+        head, *body = self.source.rstrip("\n").split("\n")
+        computed = self._source.equations[1:]
+        text = [head.replace("(", "(stamp, ", 1)]
+        equations: list[Equation] = []
+        for line, equation in zip(body, computed, strict=True):
+            if equation is None:
+                text.append(line)
+                continue
+            indent = line[: len(line) - len(line.lstrip())]
+            stamp = f"{indent}stamp({len(equations)})"
+            text += [stamp, line, stamp]
+            equations.append(equation)
+        self._stamped = self._define("\n".join(text)), equations
+        return self._stamped
+
     def explain(self, error: Exception) -> NoReturn:
         """Raise what the function raised as the eager operation would have.
 
@@ -190,9 +221,8 @@ class Compiled:
 
     # ---------------------------------------------------------------------------- how
 
-    def _define(self) -> Callable[..., Any]:
+    def _define(self, text: str) -> Callable[..., Any]:
         source = self._source
-        text = source.text
         names: dict[str, Any] = {
             "np": self._backend.namespace,
             "spare": self._spare,
@@ -201,10 +231,13 @@ class Compiled:
             **source.constants,
         }
         exec(compile(text, self.filename, "exec"), names)
+        return names[source.name]  # type: ignore[no-any-return]
+
+    def _show_in_tracebacks(self) -> None:
+        text = self.source
         lines = text.splitlines(keepends=True)
         linecache.cache[self.filename] = (len(text), None, lines, self.filename)
         weakref.finalize(self, linecache.cache.pop, self.filename, None)
-        return names[source.name]  # type: ignore[no-any-return]
 
 
 def _taker(

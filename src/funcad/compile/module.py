@@ -18,7 +18,7 @@ from funcad.compile.plan import Plan
 from funcad.compile.source import Source, write
 from funcad.core import tree
 from funcad.core.containers import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
-from funcad.core.errors import ExportError, format_line
+from funcad.core.errors import BackwardLine, ExportError, format_line
 from funcad.core.program import Program, Var
 from funcad.core.tracing import ShapedArray, dtype_of, shape_of
 
@@ -149,6 +149,8 @@ def _signature(parameters: Sequence[Parameter]) -> str:
 def _users_text(line: tuple[str, int]) -> str:
     """The user's line, without the place of the file on a machine."""
     text = linecache.getline(*line).strip()
+    if text and type(line) is BackwardLine:
+        return f"back through {text}"
     return text or format_line((line[0].rpartition("/")[2], line[1]))
 
 

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from funcad.core.errors import BackwardLine
 from funcad.core.program import Equation, Program, Var
 
 
@@ -80,7 +81,8 @@ def assigned_names(
     """Names of variables as the user's lines assign them.
 
     What a statement assigns is what other statements of the same function use; what
-    it computes besides (a slope for the way back) is not used there.
+    it computes besides (a slope for the way back) is not used there.  On the way back,
+    nothing is assigned.
 
     Parameters
     ----------
@@ -101,7 +103,7 @@ def assigned_names(
     made: dict[Var, tuple[Equation, Statement]] = {}
     chosen: dict[Var, str] = {}
     for equation in program.equations:
-        if equation.line is None:
+        if equation.line is None or type(equation.line) is BackwardLine:
             continue
         filename, number = equation.line
         statement = _statements(filename).get(number)

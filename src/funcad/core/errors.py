@@ -8,9 +8,12 @@ of NumPy or JAX would catch.
 
 from __future__ import annotations
 
+import functools
 import linecache
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +26,7 @@ _LIBRARIES = tuple(
 )
 
 
+@functools.lru_cache(maxsize=1024)
 def is_user_file(filename: str) -> bool:
     """Whether a file is the user's own, not funcad's or an array library's."""
     if filename.startswith(_PACKAGE):
@@ -36,10 +40,31 @@ def user_line() -> tuple[str, int] | None:
     """File and line number of the innermost frame that is the user's own code."""
     frame = sys._getframe(1)
     while frame is not None:
-        if is_user_file(frame.f_code.co_filename):
-            return frame.f_code.co_filename, frame.f_lineno
+        code = frame.f_code
+        if code is RUN_AT:
+            return frame.f_locals["line"]  # type: ignore[no-any-return]
+        if is_user_file(code.co_filename):
+            return code.co_filename, frame.f_lineno
         frame = frame.f_back  # type: ignore[assignment]
     return None
+
+
+class BackwardLine(tuple[str, int]):
+    """The line of an operation whose transpose runs: equal to it, of another type."""
+
+    __slots__ = ()
+
+
+def run_at(line: tuple[str, int], function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function of funcad's for an equation that was written in that line.
+
+    To ``user_line`` this is a frame of the user's: equations of a program run long
+    after the line that they come from.
+    """
+    return function(*args)
+
+
+RUN_AT = run_at.__code__
 
 
 def format_line(line: tuple[str, int] | None) -> str:
@@ -142,6 +167,18 @@ class EscapedTracerError(FuncadError, RuntimeError):
 
 class MissingRuleError(FuncadError, NotImplementedError):
     """A primitive that has no rule for the transform that met it."""
+
+
+class UnboundedLoopError(MissingRuleError, ValueError):
+    """Reverse mode of a ``while_loop``, the number of whose steps is not known."""
+
+
+class CarryError(FuncadError, TypeError):
+    """A loop whose function returns a carry of another type than it was given."""
+
+
+class BranchError(FuncadError, TypeError):
+    """Branches whose results differ in type, or a predicate that is no boolean."""
 
 
 class UnsupportedFunctionError(FuncadError, TypeError):

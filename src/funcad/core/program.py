@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from funcad.core.errors import ProgramError
+from funcad.core.errors import ProgramError, run_at
 from funcad.core.tracing import (
     Array,
     Primitive,
@@ -115,9 +115,12 @@ class Program:
         """Run the equations on arrays, or on the tracers of any transform."""
         env: dict[Var, Any] = dict(zip(self.inputs, args, strict=True))
         for equation, last in zip(self.equations, _last_uses(self)):
-            primitive, inputs, params, outputs, _ = equation
+            primitive, inputs, params, outputs, line = equation
             values = [env[v] if type(v) is Var else v for v in inputs]
-            result = bind(primitive, values, params)
+            if line is None:
+                result = bind(primitive, values, params)
+            else:
+                result = run_at(line, bind, primitive, values, params)
             if primitive.multiple:
                 env.update(zip(outputs, result, strict=True))
             else:

@@ -116,6 +116,11 @@ class Tracer:
     """Type of the Python number that this tracer stands for, if it is for one."""
 
     @property
+    def keeps_lines(self) -> bool:
+        """Whether the transform wants to know the user's line of every operation."""
+        return False
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the array that this tracer stands for."""
         raise NotImplementedError

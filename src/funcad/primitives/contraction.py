@@ -81,14 +81,17 @@ def _matmul_code(
     operands: Sequence[Operand], params: Params, out: str | None
 ) -> str | None:
     x, y = operands
-    into = "" if out is None else f", out={out}"
     if len(y.shape) != 2 or len(x.shape) == 2 or 0 in x.shape:
-        return f"np.matmul({x.text}, {y.text}{into})"
+        if out is None:
+            return f"{x.text} @ {y.text}"
+        return f"np.matmul({x.text}, {y.text}, out={out})"
     *lead, inner = x.shape
     rows, columns = math.prod(lead), y.shape[-1]
+    flat = f"{x.text}.reshape({rows}, {inner})"
+    product = f"({flat} @ {y.text})"
     if out is not None:
-        into = f", out={out}.reshape({rows}, {columns})"
-    product = f"np.matmul({x.text}.reshape({rows}, {inner}), {y.text}{into})"
+        out = f"{out}.reshape({rows}, {columns})"
+        product = f"np.matmul({flat}, {y.text}, out={out})"
     return f"{product}.reshape({', '.join(map(str, (*lead, columns)))})"
 
 

@@ -216,6 +216,8 @@ def _transpose_code(
 ) -> str | None:
     if out is not None or operands[0].weak:
         return None
+    if params["axes"] == (1, 0):
+        return f"{operands[0].text}.T"
     return f"{operands[0].text}.transpose({literal(params['axes'])})"
 
 

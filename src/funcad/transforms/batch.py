@@ -48,6 +48,10 @@ class Batch(Tracer):
     def array_type(self) -> type:
         return getattr(self.value, "array_type", type(self.value))
 
+    @property
+    def keeps_lines(self) -> bool:
+        return getattr(self.value, "keeps_lines", False)
+
     def concrete(self, purpose: str) -> Array:
         raise ConcretizationError(
             f"{purpose} of a value inside vmap, {self.dtype}[{_dims(self.shape)}] an "

@@ -24,7 +24,7 @@ from funcad.core.tracing import (
     shape_of,
 )
 from funcad.primitives.reduction import reduce_sum
-from funcad.primitives.shape import broadcast_to, move_axis
+from funcad.primitives.shape import broadcast_to, convert, move_axis
 from funcad.transforms.arguments import (
     check_leaves,
     float0,
@@ -302,6 +302,19 @@ def _pair(returned: Any, rule: Any, of: str) -> tuple[Any, Any]:
 # ------------------------------------------------------------------------- custom_jvp
 
 
+def _is_number(x: Any) -> bool:
+    """Whether it is a Python number, or stands for one."""
+    return type(x) in PYTHON_SCALARS or getattr(x, "weak", None) is not None
+
+
+def _following(t: Any, x: Any) -> Any:
+    """A tangent in its value's dtype, as the number that it is of would follow it."""
+    if isinstance(t, SymbolicZero) or not is_array(t) or type(t) in PYTHON_SCALARS:
+        return t
+    same_kind = dtype_of(t).kind == dtype_of(x).kind
+    return convert(t, dtype=dtype_of(x)) if same_kind else t
+
+
 class JvpRule(FlatRule):
     """``rule(*nondiff, primals, tangents) -> (out, tangent of out)``."""
 
@@ -337,6 +350,8 @@ class JvpRule(FlatRule):
         found, tangent_tree = tree.flatten(tangent)
         if tangent_tree != treedef:
             self._refuse(out, tangent, "structure")
+        if any(map(_is_number, primals)):
+            found = [_following(t, x) for x, t in zip(outs, found)]
         for x, t in zip(outs, found):
             if isinstance(t, SymbolicZero):
                 if t.shape != shape_of(x):

@@ -118,7 +118,7 @@ def linearized(program: Program, mask: Mask, array_type: type) -> Linearization:
     -------
     Linearization
     """
-    return _once(program, _linearize, mask, array_type)  # type: ignore[no-any-return]
+    return once(program, _linearize, mask, array_type)  # type: ignore[no-any-return]
 
 
 def transposed(
@@ -141,22 +141,23 @@ def transposed(
     -------
     Transposition
     """
-    return _once(program, _transpose, linear, cotangents, array_type)  # type: ignore[no-any-return]
+    return once(program, _transpose, linear, cotangents, array_type)  # type: ignore[no-any-return]
 
 
 def differentiated(program: Program, mask: Mask, array_type: type) -> ForwardDerivative:
     """The program of values and tangents, in one; parameters as for `linearized`."""
-    return _once(program, _differentiate, mask, array_type)  # type: ignore[no-any-return]
+    return once(program, _differentiate, mask, array_type)  # type: ignore[no-any-return]
 
 
 def batched(
     program: Program, axes: tuple[int | None, ...], size: int, array_type: type
 ) -> Batching:
     """The program for ``size`` examples, which lie along ``axes`` of the inputs."""
-    return _once(program, _batch, axes, size, array_type)  # type: ignore[no-any-return]
+    return once(program, _batch, axes, size, array_type)  # type: ignore[no-any-return]
 
 
-def _once(program: Program, derive: Callable[..., Any], *how: Any) -> Any:
+def once(program: Program, derive: Callable[..., Any], *how: Any) -> Any:
+    """What ``derive(program, *how)`` gives, made once for each program."""
     key = (derive, *how)
     found = program.derived.get(key)
     if found is None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from funcad.core.tracing import (
+    PYTHON_SCALARS,
     Array,
     Params,
     Primitive,
@@ -36,8 +37,19 @@ class Dual(Tracer):
         return dtype_of(self.primal)
 
     @property
+    def weak(self) -> type | None:  # type: ignore[override]
+        primal = self.primal
+        if type(primal) in PYTHON_SCALARS:
+            return type(primal)
+        return getattr(primal, "weak", None)
+
+    @property
     def array_type(self) -> type:
         return getattr(self.primal, "array_type", type(self.primal))
+
+    @property
+    def keeps_lines(self) -> bool:
+        return getattr(self.primal, "keeps_lines", False)
 
     def concrete(self, purpose: str) -> Array:
         primal = self.primal

@@ -7,10 +7,11 @@ Walked backwards, the record is reverse mode.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from funcad.core.errors import ConcretizationError
+from funcad.core.errors import BackwardLine, ConcretizationError, run_at, user_line
 from funcad.core.program import Equation, Program, Var
 from funcad.core.tracing import (
     Array,
@@ -57,15 +58,18 @@ class Linear(Tracer):
 class LinearTrace(Trace):
     """Writes down the linear operations that it meets.
 
-    ``primals`` are the values whose tangents the program's inputs are.
+    ``primals`` are the values whose tangents the program's inputs are.  The user's
+    lines are kept if one of them wants it: to find a line takes as long as an
+    operation.
     """
 
-    __slots__ = ("equations", "primals")
+    __slots__ = ("equations", "keeps_lines", "primals")
 
     def __init__(self, primals: Sequence[Array]) -> None:
         super().__init__()
         self.equations: list[Equation] = []
         self.primals = primals
+        self.keeps_lines = any(x.keeps_lines for x in primals if isinstance(x, Tracer))
 
     @property
     def array_type(self) -> type:
@@ -81,17 +85,18 @@ class LinearTrace(Trace):
             arg.variable if type(arg) is Linear and arg._trace is self else arg
             for arg in args
         ]
+        line = user_line() if self.keeps_lines else None
         abstract = primitive.abstract
         if abstract is None:
             var = Var(params["shape"], params["dtype"])
         elif primitive.multiple:
             outputs = tuple([Var(*aval) for aval in abstract(*args, **params)])
-            self.equations.append(Equation(primitive, inputs, params, outputs))
+            self.equations.append(Equation(primitive, inputs, params, outputs, line))
             return tuple([Linear(self, var) for var in outputs])
         else:
             var = Var(*abstract(*args, **params))
         self.equations.append(
-            _new_equation(Equation, (primitive, inputs, params, (var,), None))
+            _new_equation(Equation, (primitive, inputs, params, (var,), line))
         )
         return Linear(self, var)
 
@@ -137,7 +142,7 @@ def transpose(
             pending[var] = pending[var] + ct if var in pending else ct
     equations = program.equations
     for equation in _drain(equations) if consume else reversed(equations):
-        primitive, inputs, params, outputs, _ = equation
+        primitive, inputs, params, outputs, line = equation
         if primitive.multiple:
             ct = [pending.pop(var, None) for var in outputs]
             if all(c is None for c in ct):
@@ -149,11 +154,22 @@ def transpose(
             ct = pending.pop(outputs[0], None)
             if ct is None:
                 continue
-        for var, c in zip(inputs, primitive.transpose(ct, inputs, params)):  # type: ignore[misc]
-            if c is not None:
+        if line is None:
+            cts = primitive.transpose(ct, inputs, params)  # type: ignore[misc]
+        else:
+            line = BackwardLine(line)
+            cts = run_at(line, primitive.transpose, ct, inputs, params)  # type: ignore[arg-type]
+        for var, c in zip(inputs, cts):
+            if c is None:
+                continue
+            if var not in pending:
+                pending[var] = c
+            elif line is None:
                 # popped, a sum that nobody else holds is added to in place by NumPy
-                pending[var] = pending.pop(var) + c if var in pending else c
-        del equation, inputs, ct
+                pending[var] = pending.pop(var) + c
+            else:
+                pending[var] = run_at(line, operator.add, pending.pop(var), c)
+        del equation, inputs, ct, cts
     return [pending.get(var) for var in program.inputs]
 
 

@@ -108,13 +108,18 @@ class Staged(Tracer):
     def array_type(self) -> type:
         return self._trace.array_type  # type: ignore[attr-defined, no-any-return]
 
+    @property
+    def keeps_lines(self) -> bool:
+        return True
+
     def concrete(self, purpose: str) -> Array:
         raise ConcretizationError(
             f"{purpose} of a staged value, {ShapedArray(self.shape, self.dtype)}: only "
-            "its shape and dtype are known while make_program, eval_shape or jit "
-            "write the function down. With import funcad.numpy as fnp, write "
-            "np.where(condition, a, b) instead of if, fnp.take(a, i) instead of a[i] "
-            "of a plain array or list, fnp.array([x, y]) instead of np.array([x, y]); "
+            "its shape and dtype are known while make_program, eval_shape, jit or a "
+            "loop of funcad.lax write the function down. With import funcad.numpy as "
+            "fnp, write np.where(condition, a, b) or funcad.lax.cond instead of if, "
+            "fnp.take(a, i) instead of a[i] of a plain array or list, "
+            "fnp.array([x, y]) instead of np.array([x, y]); "
             "pass numbers that decide about control flow as static arguments or close "
             "over them."
         )
@@ -256,16 +261,19 @@ def eval_shape(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def stage(
-    f: Callable[..., Any], args: tuple[Any, ...], transform: str
+    f: Callable[..., Any],
+    args: tuple[Any, ...],
+    transform: str,
+    array_type: type | None = None,
 ) -> tuple[Program, Any, StageTrace]:
     """Program of ``f(*args)``, the structure of its result, and the trace that ended.
 
-    ``args`` are positional and keyword arguments, a list and a dict.
+    ``array_type`` is that of the arrays to come, where those of ``args`` do not say it.
     """
     leaves, treedef = tree.flatten(args)
     arrays = [0 if isinstance(x, ShapeDtypeStruct) else x for x in leaves]
     check_leaves(arrays, treedef, transform, name=argument_name)
-    trace = StageTrace(array_type_of(leaves))
+    trace = StageTrace(array_type or array_type_of(leaves))
     inputs = [_variable(shape_of(x), _number_type(x) or dtype_of(x)) for x in leaves]
     try:
         result = f(*tree.unflatten(treedef, [Staged(trace, v) for v in inputs]))
