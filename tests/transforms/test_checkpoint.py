@@ -383,6 +383,12 @@ def test_saving_everything_computes_nothing_again(counted):
         assert evaluations() == expected
 
 
+def test_what_is_made_of_a_checkpoint_is_made_once():
+    f = funcad.checkpoint(wave)
+    programs = [funcad.make_program(f)(X).equations[0].params for _ in range(2)]
+    assert programs[0]["program"] is programs[1]["program"]
+
+
 def test_a_named_value_is_not_computed_again(counted):
     sine, evaluations = counted
     policy = POLICIES.save_only_these_names("y")

@@ -44,6 +44,7 @@ from funcad.transforms.recording import (
     Recorded,
     Recording,
     RecordTrace,
+    Shared,
     forget,
     known,
     placeholder,
@@ -147,12 +148,14 @@ def checkpoint_chain(
             f"strategy={strategy!r}."
         )
 
+    shared = Shared()
+
     def chain(*args: Any) -> Any:
         bound, state = _bound(layers, args)
         leaves, treedef = tree.flatten(state)
         check_leaves(leaves, treedef, "checkpoint_chain")
         budget = slots if memory is None else _slots(memory, leaves)
-        return _run(bound, state, strategy, budget)
+        return _run(bound, state, strategy, budget, shared)
 
     return chain
 
@@ -231,10 +234,11 @@ def _run(
     state: Any,
     strategy: str,
     slots: int | None,
+    shared: Shared,
 ) -> Any:
     plan = _Plan(len(bound), strategy, slots)
     if plan.count:
-        state = _call(bound[: plan.count], state, plan)
+        state = _call(bound[: plan.count], state, plan, shared)
     for i in range(plan.count, len(bound)):
         state = _applied(_plainly, bound, i, state)
     return state
@@ -291,10 +295,12 @@ class _Plan:
 
 
 def _call(
-    bound: Sequence[tuple[Layer, tuple[Any, ...]]], state: Any, plan: _Plan
+    bound: Sequence[tuple[Layer, tuple[Any, ...]]],
+    state: Any,
+    plan: _Plan,
+    shared: Shared,
 ) -> Any:
     programs: list[Program] = []
-    shared: dict[Program, Program] = {}
     operands: list[Array] = []
     values: list[Array] = []
     held: list[Array] = []
@@ -304,8 +310,7 @@ def _call(
         count = 0 if i == 0 else len(tree.leaves(state))
         recording = _applied(_recorded, bound, i, state)
         # layers that do the same are the same program, whose derivative is made once
-        program = recording.program
-        programs.append(shared.setdefault(program, program))
+        programs.append(shared(recording.program))
         extras = recording.operands[: len(recording.operands) - count]
         operands += extras
         values += map(known, extras)

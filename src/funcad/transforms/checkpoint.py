@@ -38,6 +38,7 @@ from funcad.transforms.derived import avals_out, batched, differentiated
 from funcad.transforms.linear import LinearTrace, transpose
 from funcad.transforms.recording import (
     Chooses,
+    Shared,
     forget,
     recall,
     record,
@@ -104,9 +105,11 @@ def checkpoint(
         return functools.partial(checkpoint, policy=policy)
     chooses = None if policy is None else _choice(policy)
 
+    shared = Shared()
+
     @wraps(f, "checkpoint")
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
-        return _run(f, args, kwargs, chooses)
+        return _run(f, args, kwargs, chooses, shared)
 
     return checkpointed
 
@@ -169,9 +172,10 @@ def _run(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     chooses: Chooses | None = None,
+    shared: Callable[[Program], Program] = lambda program: program,
 ) -> Any:
     recording = record(f, args, kwargs, "checkpoint", chooses)
-    params = {"program": recording.program, "saved": recording.chosen}
+    params = {"program": shared(recording.program), "saved": recording.chosen}
     remember(checkpoint_call, params, recording.values, recording.results)
     try:
         results = recall(checkpoint_call, recording.operands, params)
@@ -226,7 +230,8 @@ def tangent_program(
     used : list of bool
         Which of inputs and saved values it takes.
     """
-    found = program.derived.get(tangent_program)
+    key = tangent_program, saved
+    found = program.derived.get(key)
     if found is not None:
         return found  # type: ignore[no-any-return]
     inputs = list(program.inputs)
@@ -256,7 +261,7 @@ def tangent_program(
     used = [v in read for v in residuals]
     kept = [v for v, u in zip(residuals, used, strict=True) if u]
     result = Program([*kept, *directions], cut.equations, cut.outputs), used
-    return program.derived.setdefault(tangent_program, result)  # type: ignore[no-any-return]
+    return program.derived.setdefault(key, result)  # type: ignore[no-any-return]
 
 
 def _transpose(cts: Sequence[Any], args: Sequence[Any], params: Params) -> list[Any]:

@@ -9,6 +9,7 @@ is being differentiated in reverse it is the primal alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +37,9 @@ from funcad.transforms.dual import Dual
 
 UNKNOWN: Any = object()
 """The value of what has none: it is staged, or not the same in every example."""
+
+SHARED = 256
+"""Programs that a function keeps for its next calls."""
 
 Chooses = Callable[[Primitive, Sequence[Any], Params], bool]
 
@@ -281,28 +285,41 @@ def remember(
     operands: Sequence[Array],
     results: Sequence[Array],
 ) -> None:
-    """Keep what a primitive's programs have given, until :func:`forget`.
-
-    The programs must be known to nobody else.
-    """
+    """Keep what a primitive's programs have given this thread, until :func:`forget`."""
     if not any(x is UNKNOWN for x in (*operands, *results)):
-        _derived(params)[remember] = (primitive, operands, tuple(results))
+        key = remember, get_ident()
+        _derived(params)[key] = (primitive, operands, tuple(results))
 
 
 def forget(params: Params) -> None:
     """Let go of what :func:`remember` keeps."""
-    _derived(params).pop(remember, None)
+    _derived(params).pop((remember, get_ident()), None)
 
 
 def recall(primitive: Primitive, operands: Sequence[Array], params: Params) -> Any:
     """Apply a primitive, unless it has just run on these very operands."""
-    found = _derived(params).get(remember)
+    found = _derived(params).get((remember, get_ident()))
     if found is not None:
         same, before, results = found
         if same is primitive and len(before) == len(operands):
             if all(map(_is, before, operands)):
                 return results
     return bind(primitive, operands, params)
+
+
+class Shared:
+    """Programs that were recorded before, so that what is made of them is made once."""
+
+    __slots__ = ("_programs",)
+
+    def __init__(self) -> None:
+        self._programs: dict[Program, Program] = {}
+
+    def __call__(self, program: Program) -> Program:
+        """An equal program from before, if there is one."""
+        if len(self._programs) >= SHARED:
+            self._programs.clear()
+        return self._programs.setdefault(program, program)
 
 
 def _derived(params: Params) -> dict[Any, Any]:
