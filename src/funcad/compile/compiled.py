@@ -160,6 +160,11 @@ class Compiled:
             sum(map(nbytes, outputs.values())),
         )
 
+    @property
+    def working(self) -> int:
+        """Bytes that it takes while it runs, outputs included, arguments not."""
+        return self._plan.workspace + self._plan.temporaries
+
     def clear(self) -> None:
         """Let go of the memory that is kept between calls."""
         self._spare.clear()

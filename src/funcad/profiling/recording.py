@@ -49,6 +49,8 @@ _reference = weakref.ref
 _ndarray = np.ndarray
 _TRANSPOSE = transpose.__code__
 _NO_MEMORY = (Tracer, np.generic, *PYTHON_SCALARS)
+# to ask a number itself takes longer than to record the operation
+_NUMBERS: dict[type, Aval] = {t: ((), np.result_type(t)) for t in PYTHON_SCALARS}
 
 
 class Profiled(Tracer):
@@ -165,6 +167,9 @@ class ProfileTrace(Trace):
             if type(arg) is Profiled and arg._trace is self:
                 values.append(arg.value)
                 inputs.append(arg.aval)
+            elif type(arg) in _NUMBERS:
+                values.append(arg)
+                inputs.append(_NUMBERS[type(arg)])
             else:
                 values.append(arg)
                 inputs.append(aval(arg))
@@ -283,8 +288,7 @@ class ProfileTrace(Trace):
         except Exception:
             outs = run(*values)  # raises an error that is explained
         _wait_for(outs)
-        memory = run.memory()
-        working = memory.workspace + memory.temporaries
+        working = run.working
         held = [m for x in outs for m in _memory(x, self.log.append)]
         self.log.append(Body(_thread(), equations, stamps, working, held))
         return outs
@@ -296,6 +300,8 @@ class ProfileTrace(Trace):
 
 def aval(x: Any) -> Aval:
     """Shape and dtype of an array or number."""
+    if type(x) in _NUMBERS:
+        return _NUMBERS[type(x)]
     try:
         return x.shape, x.dtype
     except AttributeError:
