@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from funcad.core.errors import ArgumentError
 from funcad.transforms.schedules import (
     Advance,
     Backward,
@@ -125,8 +126,7 @@ class Animation:
             from PIL.Image import Dither
 
             pictures = self._pictures()
-            # the last picture has every colour
-            palette = pictures[-1].quantize(64)
+            palette = _palette()
             first, *others = [
                 p.quantize(palette=palette, dither=Dither.NONE) for p in pictures
             ]
@@ -182,6 +182,24 @@ class Animation:
         return f'<img src="data:image/gif;base64,{text}" alt="checkpointing schedule">'
 
 
+def _palette() -> Any:
+    """A picture whose colours are those of all steps, and shades where they meet."""
+    import PIL.Image
+    from matplotlib.colors import to_rgb
+
+    colors = np.array(
+        [
+            to_rgb(c)
+            for c in (STORED, RECORDED, CURRENT, COMPUTED, TAKEN, EMPTY, GRAY, "k")
+        ]
+    )
+    share = np.linspace(0, 1, 31)[:, None, None]
+    shades = 255 * (colors + share * (1 - colors))
+    image = PIL.Image.new("P", (1, 1))
+    image.putpalette(np.rint(shades).astype(np.uint8).tobytes())
+    return image
+
+
 def checkpoint_schedule(
     strategy: str, n: int, slots: int | None = None, *, fps: int = 3
 ) -> Animation:
@@ -207,6 +225,8 @@ def checkpoint_schedule(
     ------
     ScheduleError
         If there is no such schedule.
+    ArgumentError
+        If ``fps`` is no integer from 1 to 100.
 
     Examples
     --------
@@ -215,11 +235,16 @@ def checkpoint_schedule(
     >>> film.frames[-1].evaluations, len(film.frames)
     (14, 28)
     """
+    if not isinstance(fps, (int, np.integer)) or not 1 <= fps <= 100:
+        raise ArgumentError(
+            "fps of checkpoint_schedule is how many steps are shown a second, an "
+            f"integer from 1 to 100, not {fps!r}."
+        )
     film = frames(strategy, n, slots)
     from matplotlib.figure import Figure
 
     total = costs(schedule(n, strategy, slots))
-    figure = Figure(figsize=(max(6.0, min(14.0, 0.55 * n + 2)), 4.2), dpi=80)
+    figure = Figure(figsize=(max(7.5, min(14.0, 0.55 * n + 2)), 4.2), dpi=80)
     upper, lower = figure.subplots(2, 1, height_ratios=(1, 1.5))
     figure.subplots_adjust(left=0.09, right=0.97, top=0.83, bottom=0.13, hspace=0.55)
     title = figure.suptitle("", fontsize=10)
@@ -321,6 +346,7 @@ def _history_of(
     How to show it up to a step, and what changes with it.
     """
     from matplotlib.collections import LineCollection
+    from matplotlib.ticker import MaxNLocator
 
     held = LineCollection([], linewidths=2)
     ax.add_collection(held)
@@ -328,6 +354,8 @@ def _history_of(
     now = ax.axvline(0, color=GRAY, lw=0.8)
     ax.set_xlim(-1, len(film))
     ax.set_ylim(-0.5, n + 0.5)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("step", fontsize=9)
     ax.set_ylabel("state, layer", fontsize=9)
     ax.grid(alpha=0.2)
