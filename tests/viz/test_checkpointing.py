@@ -67,3 +67,4 @@ def test_a_gif_has_the_colours_that_are_drawn(n):
             # frames that look the same are one in a GIF: the first and last are not
             want = np.asarray(drawn[0 if i == 0 else -1], int)
             assert np.abs(got - want).max() < 64
+            assert (got[0, 0] == 255).all()

@@ -188,13 +188,12 @@ def _palette() -> Any:
     from matplotlib.colors import to_rgb
 
     colors = np.array(
-        [
-            to_rgb(c)
-            for c in (STORED, RECORDED, CURRENT, COMPUTED, TAKEN, EMPTY, GRAY, "k")
-        ]
+        [to_rgb(c) for c in (STORED, RECORDED, CURRENT, COMPUTED, TAKEN, GRAY, "k")]
     )
-    share = np.linspace(0, 1, 31)[:, None, None]
-    shades = 255 * (colors + share * (1 - colors))
+    # none so near to white that Pillow takes it for white
+    share = np.linspace(0, 0.9, 31)[:, None, None]
+    shades = (colors + share * (1 - colors)).reshape(-1, 3)
+    shades = 255 * np.vstack([shades, [to_rgb(EMPTY), to_rgb("w")]])
     image = PIL.Image.new("P", (1, 1))
     image.putpalette(np.rint(shades).astype(np.uint8).tobytes())
     return image
