@@ -142,12 +142,14 @@ class ProfileTrace(Trace):
     alive when is read off it.
     """
 
-    __slots__ = ("is_end", "log", "nested", "wait")
+    __slots__ = ("is_end", "log", "nested", "wait", "watched")
 
     def __init__(self, leaves: Sequence[Any]) -> None:
         super().__init__()
         self.log: list[Any] = []
         self.is_end = _Ends()
+        # by identity, of programs that the watched ones keep alive
+        self.watched: dict[int, Watched] = {}
         # whether there may be tracers of an outer transform inside of this one's
         self.nested = any(isinstance(x, Tracer) for x in leaves)
         backend = backend_of_type(array_type_of(leaves))
@@ -264,7 +266,9 @@ class ProfileTrace(Trace):
     def _watched(self, value: Any) -> Any:
         """A parameter with the programs in it replaced by watched ones."""
         if isinstance(value, Program):
-            return Watched(value, self)
+            if id(value) not in self.watched:
+                self.watched[id(value)] = Watched(value, self)
+            return self.watched[id(value)]
         if type(value) is tuple and any(isinstance(v, Program) for v in value):
             return tuple([self._watched(v) for v in value])
         return value
@@ -276,15 +280,14 @@ class ProfileTrace(Trace):
         run = compiled(program, array_type_of(values))
         function, equations = run.stamped()
         stamps: list[tuple[int, int]] = []
-        append, wait = stamps.append, self.wait
+        wait = self.wait
 
-        def stamp(number: int) -> None:
-            if wait is not None:
-                wait()
-            append((number, _now()))
+        def waited() -> int:
+            wait()  # type: ignore[misc]
+            return _now()
 
         try:
-            outs = function(stamp, *values)
+            outs = function(stamps.append, _now if wait is None else waited, *values)
         except Exception:
             outs = run(*values)  # raises an error that is explained
         _wait_for(outs)
