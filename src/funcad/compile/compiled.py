@@ -176,8 +176,8 @@ class Compiled:
         -------
         function : callable
             Calls ``stamp((k, now()))`` before equation number ``k`` and after it; in a
-            loop over blocks, for each block.  (The methods of a list and of a clock
-            take half the time of a function that calls them.)
+            loop over blocks, for each block.  (To call a list's method and a clock's
+            here takes 0.14 us, and a function that calls them 0.23.)
         equations : list of Equation
             What the numbers mean.
         """
