@@ -9,6 +9,7 @@ import pytest
 import funcad
 import funcad.numpy as fnp
 from differences import assert_close
+from funcad import lax
 from funcad.core.tracing import Primitive, registry
 from funcad.errors import ConcretizationError, PolicyError
 
@@ -437,6 +438,11 @@ def test_a_policy_is_a_function(policy):
         funcad.checkpoint(wave, policy=policy)
 
 
+def test_a_policy_takes_a_primitive_and_avals():
+    with pytest.raises(PolicyError, match=r"<lambda>\(primitive\) cannot.*Write def"):
+        funcad.checkpoint(wave, policy=lambda primitive: True)
+
+
 def test_a_policy_answers_yes_or_no():
     with pytest.raises(PolicyError, match=r"True or False.*returned None.*NoneType"):
         funcad.checkpoint(wave, policy=lambda primitive, *avals, **params: None)(X)
@@ -479,3 +485,71 @@ def test_an_error_inside_leaves_the_next_call_as_it_was():
     with pytest.raises(RuntimeError, match="inside"):
         funcad.grad(checked)(2 * X + 1)
     assert_equal(funcad.grad(checked)(X), np.cos(X))
+
+
+# ------------------------------------------------------------------- loops and branches
+
+MATRIX, POINT = np.arange(9.0).reshape(3, 3) / 9, np.linspace(0.3, 1.0, 3)
+
+
+def through_scan(x):
+    rows = np.stack([x, x, x])
+    return lax.scan(lambda c, row: (np.tanh(MATRIX @ c + row), c * c), x, rows)[0]
+
+
+def through_cond(x):
+    return lax.cond(x[0] > 0, lambda x: np.sin(x) * x, np.tanh, x * x)
+
+
+def through_loop(x):
+    return lax.fori_loop(0, 3, lambda i, c: np.sin(MATRIX @ c) * x, x)
+
+
+def sum_of_sines(f):
+    # what comes after reads the values, and not the tangents alone
+    return lambda x: np.sum(np.sin(f(x)) ** 2)
+
+
+NESTINGS = {
+    "grad": funcad.grad,
+    "jit(grad)": lambda f: funcad.jit(funcad.grad(f)),
+    "grad(jit)": lambda f: funcad.grad(funcad.jit(f)),
+    "grad of grad": lambda f: funcad.grad(lambda x: np.sum(funcad.grad(f)(x) ** 2)),
+    "jit(grad of grad)": lambda f: funcad.jit(
+        funcad.grad(lambda x: np.sum(funcad.grad(f)(x) ** 2))
+    ),
+    "grad of jvp": lambda f: funcad.grad(lambda x: funcad.jvp(f, (x,), (POINT,))[1]),
+    "jvp": lambda f: lambda x: funcad.jvp(f, (x,), (POINT,)),
+    "vmap(grad)": lambda f: lambda x: funcad.vmap(funcad.grad(f))(np.stack([x, -x])),
+    "grad(vmap)": lambda f: funcad.grad(
+        lambda x: np.sum(funcad.vmap(f)(np.stack([x, -x])))
+    ),
+}
+
+
+@pytest.mark.parametrize("derivative", NESTINGS.values(), ids=NESTINGS)
+@pytest.mark.parametrize("inner", [through_scan, through_cond, through_loop])
+def test_checkpoints_of_loops_and_branches_have_their_derivatives(inner, derivative):
+    f = sum_of_sines(inner)
+    want = funcad.tree.leaves(derivative(f)(POINT))
+    for checked in (
+        funcad.checkpoint(f),
+        funcad.checkpoint(f, policy=POLICIES.dots_saveable),
+        funcad.checkpoint(f, policy=POLICIES.everything_saveable),
+        funcad.checkpoint(lambda x: funcad.checkpoint(f)(1.0 * x)),
+    ):
+        got = funcad.tree.leaves(derivative(checked)(POINT))
+        for g, w in zip(got, want, strict=True):
+            np.testing.assert_allclose(g, w, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("derivative", NESTINGS.values(), ids=NESTINGS)
+def test_chains_of_loops_have_their_derivatives(derivative):
+    layers = [through_scan, np.sin, through_loop]
+    chain = funcad.checkpoint_chain(layers, "revolve", slots=1)
+    got = derivative(sum_of_sines(chain))(POINT)
+    want = derivative(sum_of_sines(lambda x: through_loop(np.sin(through_scan(x)))))(
+        POINT
+    )
+    for g, w in zip(funcad.tree.leaves(got), funcad.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(g, w, rtol=1e-9, atol=1e-12)

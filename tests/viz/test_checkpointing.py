@@ -1,10 +1,12 @@
 """Films of schedules."""
 
+import io
+
 import numpy as np
 import pytest
 
 import funcad
-from funcad.errors import ScheduleError
+from funcad.errors import ArgumentError, ScheduleError
 from funcad.transforms.schedules import STRATEGIES, costs, schedule
 
 image = pytest.importorskip("PIL.Image")
@@ -45,3 +47,24 @@ def test_a_film_is_saved_as_a_gif_with_a_picture_for_each_step(tmp_path):
 def test_no_schedule_makes_no_film():
     with pytest.raises(ScheduleError, match="at least one slot"):
         funcad.viz.checkpoint_schedule("revolve", 5, slots=0)
+
+
+@pytest.mark.parametrize("fps", [0, -1, 1.5, None, 1000])
+def test_steps_a_second_are_an_integer(fps):
+    with pytest.raises(ArgumentError, match="fps of checkpoint_schedule"):
+        funcad.viz.checkpoint_schedule("sqrt", 3, fps=fps)
+
+
+@pytest.mark.parametrize("n", [1, 4, 30])
+def test_a_gif_has_the_colours_that_are_drawn(n):
+    film = funcad.viz.checkpoint_schedule("sqrt", n)
+    # drawn anew, of which a picture in the GIF has the shades
+    drawn = film._pictures()
+    with image.open(io.BytesIO(film.gif())) as gif:
+        for i in (0, gif.n_frames - 1):
+            gif.seek(i)
+            got = np.asarray(gif.convert("RGB"), int)
+            # frames that look the same are one in a GIF: the first and last are not
+            want = np.asarray(drawn[0 if i == 0 else -1], int)
+            assert np.abs(got - want).max() < 64
+            assert (got[0, 0] == 255).all()

@@ -160,18 +160,24 @@ class Compiled:
             sum(map(nbytes, outputs.values())),
         )
 
+    @property
+    def working(self) -> int:
+        """Bytes that it takes while it runs, outputs included, arguments not."""
+        return self._plan.workspace + self._plan.temporaries
+
     def clear(self) -> None:
         """Let go of the memory that is kept between calls."""
         self._spare.clear()
 
     def stamped(self) -> tuple[Callable[..., Any], list[Equation]]:
-        """The function with a first argument ``stamp``, for a profiler.
+        """The function with two arguments more, ``stamp`` and ``now``, for a profiler.
 
         Returns
         -------
         function : callable
-            Calls ``stamp(k)`` before equation number ``k`` and after it; in a loop
-            over blocks, for each block.
+            Calls ``stamp((k, now()))`` before equation number ``k`` and after it; in a
+            loop over blocks, for each block.  (To call a list's method and a clock's
+            here takes 0.14 us, and a function that calls them 0.23.)
         equations : list of Equation
             What the numbers mean.
         """
@@ -179,14 +185,14 @@ class Compiled:
             return self._stamped
         head, *body = self.source.rstrip("\n").split("\n")
         computed = self._source.equations[1:]
-        text = [head.replace("(", "(stamp, ", 1)]
+        text = [head.replace("(", "(stamp, now, ", 1)]
         equations: list[Equation] = []
         for line, equation in zip(body, computed, strict=True):
             if equation is None:
                 text.append(line)
                 continue
             indent = line[: len(line) - len(line.lstrip())]
-            stamp = f"{indent}stamp({len(equations)})"
+            stamp = f"{indent}stamp(({len(equations)}, now()))"
             text += [stamp, line, stamp]
             equations.append(equation)
         self._stamped = self._define("\n".join(text)), equations

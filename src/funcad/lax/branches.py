@@ -61,9 +61,10 @@ def cond(
     Raises
     ------
     BranchError
-        If the predicate is not one boolean, or the results differ in shape or dtype.
+        If the predicate is not one boolean, or the results differ in shape or dtype
+        where both functions are staged.
     TreeStructureError
-        If the results differ in structure.
+        If the results differ in structure where both functions are staged.
 
     Examples
     --------

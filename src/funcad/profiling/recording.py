@@ -49,6 +49,8 @@ _reference = weakref.ref
 _ndarray = np.ndarray
 _TRANSPOSE = transpose.__code__
 _NO_MEMORY = (Tracer, np.generic, *PYTHON_SCALARS)
+# to ask a number itself takes longer than to record the operation
+_NUMBERS: dict[type, Aval] = {t: ((), np.result_type(t)) for t in PYTHON_SCALARS}
 
 
 class Profiled(Tracer):
@@ -140,12 +142,14 @@ class ProfileTrace(Trace):
     alive when is read off it.
     """
 
-    __slots__ = ("is_end", "log", "nested", "wait")
+    __slots__ = ("is_end", "log", "nested", "wait", "watched")
 
     def __init__(self, leaves: Sequence[Any]) -> None:
         super().__init__()
         self.log: list[Any] = []
         self.is_end = _Ends()
+        # by identity, of programs that the watched ones keep alive
+        self.watched: dict[int, Watched] = {}
         # whether there may be tracers of an outer transform inside of this one's
         self.nested = any(isinstance(x, Tracer) for x in leaves)
         backend = backend_of_type(array_type_of(leaves))
@@ -165,6 +169,9 @@ class ProfileTrace(Trace):
             if type(arg) is Profiled and arg._trace is self:
                 values.append(arg.value)
                 inputs.append(arg.aval)
+            elif type(arg) in _NUMBERS:
+                values.append(arg)
+                inputs.append(_NUMBERS[type(arg)])
             else:
                 values.append(arg)
                 inputs.append(aval(arg))
@@ -259,7 +266,9 @@ class ProfileTrace(Trace):
     def _watched(self, value: Any) -> Any:
         """A parameter with the programs in it replaced by watched ones."""
         if isinstance(value, Program):
-            return Watched(value, self)
+            if id(value) not in self.watched:
+                self.watched[id(value)] = Watched(value, self)
+            return self.watched[id(value)]
         if type(value) is tuple and any(isinstance(v, Program) for v in value):
             return tuple([self._watched(v) for v in value])
         return value
@@ -271,20 +280,18 @@ class ProfileTrace(Trace):
         run = compiled(program, array_type_of(values))
         function, equations = run.stamped()
         stamps: list[tuple[int, int]] = []
-        append, wait = stamps.append, self.wait
+        wait = self.wait
 
-        def stamp(number: int) -> None:
-            if wait is not None:
-                wait()
-            append((number, _now()))
+        def waited() -> int:
+            wait()  # type: ignore[misc]
+            return _now()
 
         try:
-            outs = function(stamp, *values)
+            outs = function(stamps.append, _now if wait is None else waited, *values)
         except Exception:
             outs = run(*values)  # raises an error that is explained
         _wait_for(outs)
-        memory = run.memory()
-        working = memory.workspace + memory.temporaries
+        working = run.working
         held = [m for x in outs for m in _memory(x, self.log.append)]
         self.log.append(Body(_thread(), equations, stamps, working, held))
         return outs
@@ -296,6 +303,8 @@ class ProfileTrace(Trace):
 
 def aval(x: Any) -> Aval:
     """Shape and dtype of an array or number."""
+    if type(x) in _NUMBERS:
+        return _NUMBERS[type(x)]
     try:
         return x.shape, x.dtype
     except AttributeError:

@@ -34,8 +34,13 @@ from funcad.primitives.barrier import barrier
 from funcad.primitives.naming import named
 from funcad.transforms.arguments import wraps
 from funcad.transforms.calls import spread
-from funcad.transforms.derived import avals_out, batched, differentiated
-from funcad.transforms.linear import LinearTrace, transpose
+from funcad.transforms.derived import (
+    avals_out,
+    batched,
+    differentiated,
+    divided,
+)
+from funcad.transforms.linear import Linear, LinearTrace, transpose
 from funcad.transforms.recording import (
     Chooses,
     Shared,
@@ -95,12 +100,8 @@ def checkpoint(
     >>> funcad.grad(lambda x: np.sum(layer(layer(x))))(np.array([0.5, 1.0]))
     array([0.52973197, 0.15143675])
     """
-    if policy is not None and not callable(policy):
-        raise PolicyError(
-            f"policy of checkpoint must be a function, not {policy!r} of type "
-            f"{type(policy).__name__}. Take one of funcad.checkpoint_policies, such as "
-            "dots_saveable, or leave it out to store nothing."
-        )
+    if policy is not None:
+        _check_policy(policy)
     if f is None:
         return functools.partial(checkpoint, policy=policy)
     chooses = None if policy is None else _choice(policy)
@@ -151,6 +152,30 @@ def checkpoint_name(x: Any, name: str) -> Any:
     return tree.map(lambda leaf: bind(named, (leaf,), {"name": name}), x)
 
 
+def _check_policy(policy: Any) -> None:
+    if not callable(policy):
+        raise PolicyError(
+            f"policy of checkpoint must be a function, not {policy!r} of type "
+            f"{type(policy).__name__}. Take one of funcad.checkpoint_policies, such as "
+            "dots_saveable, or leave it out to store nothing."
+        )
+    import inspect
+
+    try:
+        signature = inspect.signature(policy)
+    except (TypeError, ValueError):  # a callable that does not say
+        return
+    try:
+        signature.bind(None, None)
+    except TypeError as error:
+        name = getattr(policy, "__name__", type(policy).__name__)
+        raise PolicyError(
+            f"checkpoint calls its policy as policy(primitive, *avals, **params), and "
+            f"{name}{signature} cannot be called with a primitive and one aval: "
+            f"{error}. Write def policy(primitive, *avals, **params)."
+        ) from None
+
+
 def _choice(policy: Policy) -> Chooses:
     def chooses(primitive: Primitive, operands: Sequence[Any], params: Params) -> bool:
         answer = policy(primitive, *map(aval_of, operands), **params)
@@ -199,7 +224,8 @@ def _dual(primals: Sequence[Array], tangents: Sequence[Any], params: Params) -> 
     program, saved = params["program"], params["saved"]
     results = recall(checkpoint_call, primals, params)
     mask = tuple([t is not None for t in tangents])
-    form = differentiated(program, mask, array_type_of(primals))
+    derive = divided if any(type(t) is Linear for t in tangents) else differentiated
+    form = derive(program, mask, array_type_of(primals))
     if not any(form.nonzero):
         return results, None
     count = len(program.outputs)

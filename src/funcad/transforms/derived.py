@@ -149,6 +149,15 @@ def differentiated(program: Program, mask: Mask, array_type: type) -> ForwardDer
     return once(program, _differentiate, mask, array_type)  # type: ignore[no-any-return]
 
 
+def divided(program: Program, mask: Mask, array_type: type) -> ForwardDerivative:
+    """As `differentiated`, but that what follows tangents depends on them alone.
+
+    Of a loop or a branch that computes values and tangents in one, the tangents cannot
+    be transposed; here each is two equations.
+    """
+    return once(program, _divide, mask, array_type)  # type: ignore[no-any-return]
+
+
 def batched(
     program: Program, axes: tuple[int | None, ...], size: int, array_type: type
 ) -> Batching:
@@ -266,6 +275,21 @@ def _differentiate(program: Program, mask: Mask, array_type: type) -> ForwardDer
             )
         ),
         tuple([t is not None for _, t in pairs]),
+    )
+
+
+def _divide(program: Program, mask: Mask, array_type: type) -> ForwardDerivative:
+    known, linear, nonzero = linearized(program, mask, array_type)
+    count = len(program.outputs)
+    # the linear program's first inputs are the variables of the residuals
+    directions = linear.inputs[len(known.outputs) - count :]
+    return ForwardDerivative(
+        Program(
+            [*known.inputs, *directions],
+            [*known.equations, *linear.equations],
+            [*known.outputs[:count], *linear.outputs],
+        ),
+        nonzero,
     )
 
 

@@ -7,6 +7,9 @@ import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from funcad.core.errors import ArgumentError
 from funcad.transforms.schedules import (
     Advance,
     Backward,
@@ -100,10 +103,13 @@ class Animation:
         Its steps.
     """
 
-    def __init__(self, figure: Any, film: list[Frame], draw: Any, fps: int) -> None:
+    def __init__(
+        self, figure: Any, film: list[Frame], draw: Any, moving: list[Any], fps: int
+    ) -> None:
         self.figure = figure
         self.frames = film
         self._draw = draw
+        self._moving = sorted(moving, key=lambda artist: artist.zorder)
         self._fps = fps
         self._gif: bytes | None = None
 
@@ -115,22 +121,49 @@ class Animation:
     def gif(self) -> bytes:
         """The film as a GIF, made by Pillow."""
         if self._gif is None:
-            import tempfile
+            import io
 
-            from matplotlib.animation import FuncAnimation, PillowWriter
+            from PIL.Image import Dither
 
-            film = FuncAnimation(
-                self.figure,
-                self._draw,
-                # the last step stays a while
-                frames=[*range(len(self.frames)), *[len(self.frames) - 1] * 4],
-                interval=1000 / self._fps,
+            pictures = self._pictures()
+            palette = _palette()
+            first, *others = [
+                p.quantize(palette=palette, dither=Dither.NONE) for p in pictures
+            ]
+            file = io.BytesIO()
+            # the last step stays a while
+            each = 1000 // self._fps
+            first.save(
+                file,
+                "GIF",
+                save_all=True,
+                append_images=others,
+                duration=[each] * len(others) + [5 * each],
+                loop=0,
             )
-            with tempfile.TemporaryDirectory() as folder:
-                path = pathlib.Path(folder, "schedule.gif")
-                film.save(path, writer=PillowWriter(fps=self._fps))
-                self._gif = path.read_bytes()
+            self._gif = file.getvalue()
         return self._gif
+
+    def _pictures(self) -> list[Any]:
+        """A picture of each step: what stays is drawn once, what moves on top of it."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from PIL.Image import fromarray
+
+        canvas = FigureCanvasAgg(self.figure)
+        for artist in self._moving:
+            artist.set_animated(True)
+        canvas.draw()
+        for artist in self._moving:
+            artist.set_animated(False)
+        still = canvas.copy_from_bbox(self.figure.bbox)
+        pictures = []
+        for i in range(len(self.frames)):
+            canvas.restore_region(still)
+            self._draw(i)
+            for artist in self._moving:
+                artist.draw(canvas.get_renderer())
+            pictures.append(fromarray(np.array(canvas.buffer_rgba())).convert("RGB"))
+        return pictures
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the film as a GIF.
@@ -147,6 +180,23 @@ class Animation:
 
         text = base64.b64encode(self.gif()).decode()
         return f'<img src="data:image/gif;base64,{text}" alt="checkpointing schedule">'
+
+
+def _palette() -> Any:
+    """A picture whose colours are those of all steps, and shades where they meet."""
+    import PIL.Image
+    from matplotlib.colors import to_rgb
+
+    colors = np.array(
+        [to_rgb(c) for c in (STORED, RECORDED, CURRENT, COMPUTED, TAKEN, GRAY, "k")]
+    )
+    # none so near to white that Pillow takes it for white
+    share = np.linspace(0, 0.9, 31)[:, None, None]
+    shades = (colors + share * (1 - colors)).reshape(-1, 3)
+    shades = 255 * np.vstack([shades, [to_rgb(EMPTY), to_rgb("w")]])
+    image = PIL.Image.new("P", (1, 1))
+    image.putpalette(np.rint(shades).astype(np.uint8).tobytes())
+    return image
 
 
 def checkpoint_schedule(
@@ -174,6 +224,8 @@ def checkpoint_schedule(
     ------
     ScheduleError
         If there is no such schedule.
+    ArgumentError
+        If ``fps`` is no integer from 1 to 100.
 
     Examples
     --------
@@ -182,16 +234,21 @@ def checkpoint_schedule(
     >>> film.frames[-1].evaluations, len(film.frames)
     (14, 28)
     """
+    if not isinstance(fps, (int, np.integer)) or not 1 <= fps <= 100:
+        raise ArgumentError(
+            "fps of checkpoint_schedule is how many steps are shown a second, an "
+            f"integer from 1 to 100, not {fps!r}."
+        )
     film = frames(strategy, n, slots)
     from matplotlib.figure import Figure
 
     total = costs(schedule(n, strategy, slots))
-    figure = Figure(figsize=(max(6.0, min(14.0, 0.55 * n + 2)), 4.2), dpi=80)
+    figure = Figure(figsize=(max(7.5, min(14.0, 0.55 * n + 2)), 4.2), dpi=80)
     upper, lower = figure.subplots(2, 1, height_ratios=(1, 1.5))
     figure.subplots_adjust(left=0.09, right=0.97, top=0.83, bottom=0.13, hspace=0.55)
     title = figure.suptitle("", fontsize=10)
-    show_chain = _chain_of(upper, n)
-    show_history = _history_of(lower, film, n)
+    show_chain, moving_above = _chain_of(upper, n)
+    show_history, moving_below = _history_of(lower, film, n)
     name = strategy
     if strategy == "revolve":
         count = default_slots(n) if slots is None else slots
@@ -209,11 +266,14 @@ def checkpoint_schedule(
         )
 
     draw(0)
-    return Animation(figure, film, draw, fps)
+    return Animation(figure, film, draw, [title, *moving_above, *moving_below], fps)
 
 
-def _chain_of(ax: Any, n: int) -> Callable[[Frame], None]:
-    """Draw states as circles and layers as lines between them; how to colour them."""
+def _chain_of(ax: Any, n: int) -> tuple[Callable[[Frame], None], list[Any]]:
+    """Draw states as circles and layers as lines between them.
+
+    How to show a step in their colours, and what changes with it.
+    """
     from matplotlib.collections import LineCollection
     from matplotlib.lines import Line2D
 
@@ -262,7 +322,7 @@ def _chain_of(ax: Any, n: int) -> Callable[[Frame], None]:
         circles.set_edgecolor(edges)
         circles.set_linewidth([1.0 if edge == GRAY else 2.4 for edge in edges])
 
-    return show
+    return show, [lines, circles, tip]
 
 
 def _face(frame: Frame, state: int) -> str:
@@ -277,9 +337,15 @@ def _edge(frame: Frame, state: int, n: int) -> str:
     return CURRENT if state == frame.current and not frame.backward else GRAY
 
 
-def _history_of(ax: Any, film: list[Frame], n: int) -> Callable[[int], None]:
-    """Draw what is computed and held, step by step; how to show it up to a step."""
+def _history_of(
+    ax: Any, film: list[Frame], n: int
+) -> tuple[Callable[[int], None], list[Any]]:
+    """Draw what is computed and held, step by step.
+
+    How to show it up to a step, and what changes with it.
+    """
     from matplotlib.collections import LineCollection
+    from matplotlib.ticker import MaxNLocator
 
     held = LineCollection([], linewidths=2)
     ax.add_collection(held)
@@ -287,6 +353,8 @@ def _history_of(ax: Any, film: list[Frame], n: int) -> Callable[[int], None]:
     now = ax.axvline(0, color=GRAY, lw=0.8)
     ax.set_xlim(-1, len(film))
     ax.set_ylim(-0.5, n + 0.5)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("step", fontsize=9)
     ax.set_ylabel("state, layer", fontsize=9)
     ax.grid(alpha=0.2)
@@ -316,7 +384,7 @@ def _history_of(ax: Any, film: list[Frame], n: int) -> Callable[[int], None]:
         points.set_facecolor([color for *_, color in seen] or [EMPTY])
         now.set_xdata([step, step])
 
-    return show
+    return show, [held, now, points]
 
 
 def _runs(flags: list[bool]) -> list[tuple[int, int]]:
