@@ -479,3 +479,21 @@ def test_an_error_inside_leaves_the_next_call_as_it_was():
     with pytest.raises(RuntimeError, match="inside"):
         funcad.grad(checked)(2 * X + 1)
     assert_equal(funcad.grad(checked)(X), np.cos(X))
+
+
+@pytest.mark.parametrize("outside", [lambda f: f, funcad.jit])
+def test_a_loop_in_a_checkpoint_is_differentiated_to_second_order(outside):
+    def run(x):
+        carry, seen = funcad.lax.scan(lambda c, k: (np.sin(c) * k, c), x, ROWS)
+        return np.sum(carry * np.mean(seen**2, axis=0))
+
+    checked = outside(funcad.checkpoint(run))
+    assert_close(funcad.grad(checked)(X), funcad.grad(run)(X))
+    for transform in (funcad.jvp, funcad.linearize):
+        got, want = (
+            transform(funcad.grad(f), (X,), (V,))
+            if transform is funcad.jvp
+            else transform(funcad.grad(f), X)[1](V)
+            for f in (checked, run)
+        )
+        assert_close(got, want)

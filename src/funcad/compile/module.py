@@ -228,7 +228,7 @@ def _result(v: Any, source: Source) -> str:
         return source.names[v]
     for name, constant in source.constants.items():
         if constant is v:
-            return name
+            return f"{name}.copy()" if shape_of(v) else name
     return repr(v)
 
 

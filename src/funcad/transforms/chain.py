@@ -36,7 +36,7 @@ from funcad.transforms.checkpoint import again, checkpoint_call, tangent_program
 from funcad.transforms.derived import (
     avals_out,
     batched,
-    differentiated,
+    differentiated_apart,
     linearized,
     transposed,
 )
@@ -524,7 +524,7 @@ def _tangent_whole(params: Params) -> Program:
     whole = _whole(programs, plan)
     count = len(whole.outputs)
     saved = count - len(programs[-1].outputs)
-    form = differentiated(whole, mask, array_type_of(whole.inputs))
+    form = differentiated_apart(whole, mask, array_type_of(whole.inputs))
     cut, used = tangent_program(form.program, count, saved, sum(mask))
     taken = iter(cut.inputs)
     residuals = [*whole.inputs, *whole.outputs[count - saved :]]

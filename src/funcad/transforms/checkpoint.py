@@ -34,7 +34,7 @@ from funcad.primitives.barrier import barrier
 from funcad.primitives.naming import named
 from funcad.transforms.arguments import wraps
 from funcad.transforms.calls import spread
-from funcad.transforms.derived import avals_out, batched, differentiated
+from funcad.transforms.derived import avals_out, batched, differentiated_apart
 from funcad.transforms.linear import LinearTrace, transpose
 from funcad.transforms.recording import (
     Chooses,
@@ -199,7 +199,7 @@ def _dual(primals: Sequence[Array], tangents: Sequence[Any], params: Params) -> 
     program, saved = params["program"], params["saved"]
     results = recall(checkpoint_call, primals, params)
     mask = tuple([t is not None for t in tangents])
-    form = differentiated(program, mask, array_type_of(primals))
+    form = differentiated_apart(program, mask, array_type_of(primals))
     if not any(form.nonzero):
         return results, None
     count = len(program.outputs)
