@@ -45,6 +45,9 @@ bench: .venv/bench/stamp
 	.venv/bench/bin/python bench/namespace.py --out bench/results/namespace.md
 	.venv/bench/bin/python bench/linalg.py --out bench/results/linalg.md
 	.venv/bench/bin/python bench/checkpoint.py --out bench/results/checkpoint.md
+	.venv/bench/bin/python bench/profile_overhead.py \
+		--out bench/results/profile_overhead.md
+	.venv/bench/bin/python bench/jit.py --out bench/results/jit.md $(ARGS)
 	.venv/bench/bin/python bench/eager.py --out bench/results/eager.md $(ARGS)
 
 # The suite is a checkout of data-apis/array-api-tests with its submodule array-api;

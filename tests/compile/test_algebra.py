@@ -460,3 +460,14 @@ def test_parts_of_different_dtypes_are_not_added_up_in_one_array():
     x, y = np.array([-0.0, 1.5]), np.array([2.5, -0.0, 3.0])
     assert simplest(f, x, y) == {"assemble": 1}
     assert simplest(f, x.astype("f"), y) == {"embed": 2, "add": 1}
+
+
+def test_a_constant_of_one_entry_seen_many_times_is_that_entry():
+    wide = np.broadcast_to(np.float32(0.1), (2, 3))
+    program = funcad.make_program(lambda x: wide * x)(np.ones((2, 3), np.float32))
+    (equation,) = apply_algebra(program).equations
+    assert [np.shape(v) for v in equation.inputs if isinstance(v, np.generic)] == [()]
+    # alone it gives the result its shape
+    program = funcad.make_program(lambda x: wide * x)(np.float32(2))
+    (equation,) = apply_algebra(program).equations
+    assert equation.inputs[0] is wide

@@ -31,7 +31,8 @@ def cost(f, *args):
 
 
 def test_every_primitive_says_how_many_operations_it_takes():
-    silent = [n for n, p in registry.items() if p.flops is None and p.body is None]
+    own = [registry[name] for name in SAMPLES]
+    silent = [p.name for p in own if p.flops is None and p.body is None]
     assert not silent, (
         f"the primitives {silent} have no rule flops: give each one, made of what "
         "there is in funcad.core.counting"

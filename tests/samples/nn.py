@@ -22,7 +22,6 @@ from samples.table import (
     Operand,
     Samples,
     Shape,
-    broadcasting,
     dtypes_of,
     entrywise,
     exact,
@@ -66,13 +65,6 @@ def _entries_call(draw: Any) -> Any:
     return draw(shapes()), {}
 
 
-@st.composite
-def _slope_calls(draw: Any, dtypes: str) -> Call:
-    dtype = draw(dtypes_of(_FLOATS, dtypes))
-    t, x = draw(broadcasting(2))
-    return Call((Operand(t, dtype), Operand(x, dtype)), {})
-
-
 unary(
     "relu",
     _entries_call,
@@ -109,11 +101,12 @@ for _name, _gate, _gate_name, _slope in (
         smooth=(0,),
         through=_gated(_gate_name),
     )
-    SAMPLES[f"{_name}_tangent"] = Samples(
-        _slope_calls,
-        exact(lambda t, x, slope=_slope: t * slope(x)),
-        smooth=(0, 1),
-        linear=first,
+    unary(
+        f"{_name}_slope",
+        _entries_call,
+        exact(_slope),
+        kinds=_REAL_NUMBERS,
+        smooth=(0,),
         through=_gated(_gate_name),
     )
 

@@ -18,6 +18,7 @@ from funcad.core.tracing import (
     Array,
     Primitive,
     ShapedArray,
+    Trace,
     Tracer,
     bind,
     shape_of,
@@ -58,6 +59,32 @@ def variable(shape: tuple[int, ...], dtype: Any) -> Var:
     if isinstance(dtype, type):
         return Var(shape, np.dtype(dtype), dtype)
     return Var(shape, dtype)
+
+
+class Variable(Tracer):
+    """A tracer that stands for a variable of a program; its trace knows the arrays."""
+
+    __slots__ = ("variable",)
+
+    def __init__(self, trace: Trace, variable: Var) -> None:
+        self._trace = trace
+        self.variable = variable
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.variable.shape
+
+    @property
+    def dtype(self) -> Any:
+        return self.variable.dtype
+
+    @property
+    def weak(self) -> type | None:  # type: ignore[override]
+        return self.variable.weak
+
+    @property
+    def array_type(self) -> type:
+        return self._trace.array_type  # type: ignore[attr-defined, no-any-return]
 
 
 class Equation(NamedTuple):

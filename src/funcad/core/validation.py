@@ -14,7 +14,7 @@ import numpy as np
 from funcad.backends import backend_of
 from funcad.core.errors import ConcretizationError, ProgramError
 from funcad.core.printing import Inner, Names, equation_pieces, type_name
-from funcad.core.program import Equation, Program, Var, variable
+from funcad.core.program import Equation, Program, Var, Variable, variable
 from funcad.core.tracing import (
     PYTHON_SCALARS,
     Array,
@@ -103,30 +103,10 @@ def _is_array(x: Any) -> bool:
 # ------------------------------------------------------------------------- stand-ins
 
 
-class StandIn(Tracer):
+class StandIn(Variable):
     """What is known of a variable without running anything."""
 
-    __slots__ = ("variable",)
-
-    def __init__(self, trace: Trace, variable: Var) -> None:
-        self._trace = trace
-        self.variable = variable
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.variable.shape
-
-    @property
-    def dtype(self) -> Any:
-        return self.variable.dtype
-
-    @property
-    def weak(self) -> type | None:  # type: ignore[override]
-        return self.variable.weak
-
-    @property
-    def array_type(self) -> type:
-        return self._trace.array_type  # type: ignore[attr-defined, no-any-return]
+    __slots__ = ()
 
     def concrete(self, purpose: str) -> Array:
         raise ConcretizationError(f"{purpose} of a variable of a program.")

@@ -173,19 +173,29 @@ def _unbroadcast(
     """Operands as they were before they were broadcast, where the others suffice."""
     narrow = inputs
     for i, x in enumerate(inputs):
-        equation = definition(x)
-        if equation is not None and equation.primitive is broadcast_to:
-            (source,) = equation.inputs
-            # an array made of a number does not follow the others' dtype; a number does
-            if type(source) not in PYTHON_SCALARS and not getattr(source, "weak", None):
-                fewer = [*narrow[:i], source, *narrow[i + 1 :]]
-                before, after = (
-                    broadcast_shapes([shape_of(v) for v in vs])
-                    for vs in (narrow, fewer)
-                )
-                if before == after:
-                    narrow = fewer
+        source = _before_broadcast(x, definition)
+        # an array made of a number does not follow the others' dtype; a number does
+        if source is None or type(source) in PYTHON_SCALARS:
+            continue
+        if getattr(source, "weak", None) is None:
+            fewer = [*narrow[:i], source, *narrow[i + 1 :]]
+            before, after = (
+                broadcast_shapes([shape_of(v) for v in vs]) for vs in (narrow, fewer)
+            )
+            if before == after:
+                narrow = fewer
     return None if narrow is inputs else (primitive, narrow, params)
+
+
+def _before_broadcast(x: Any, definition: Rule) -> Any:
+    """What an operand is a broadcast of, if it is one."""
+    if type(x) is np.ndarray:
+        # one entry, seen many times: what broadcasting a constant leaves
+        return x.flat[0] if x.size > 1 and not any(x.strides) else None
+    equation = definition(x)
+    if equation is None or equation.primitive is not broadcast_to:
+        return None
+    return equation.inputs[0]
 
 
 def entrywise_abstract(ufunc: Callable[..., Any]) -> Rule:

@@ -14,7 +14,7 @@ cache, or in the result itself.
 ``standardize``, ``rms_scale``  over axes, to variance or mean square 1
 ==============================  =====================================================
 
-Their Jacobians are symmetric matrices, diagonal or one for each row, so that the
+The Jacobians of those over axes are symmetric matrices, one for each row, so that their
 tangent maps, ``softmax_tangent`` and the like, are their own transposes.
 """
 
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -105,71 +105,52 @@ def _inexact(x: Array) -> Array:
     return x if x.dtype.kind in "fc" else x * 1.0
 
 
-class Gated(NamedTuple):
-    """A function ``x * gate(x)`` as primitives."""
-
-    value: Primitive
-    """``x * gate`` from both."""
-    tangent: Primitive
-    """``t * slope`` from a tangent, ``x`` and the gate."""
-
-
 def gated(
     name: str,
     value: Kernel,
     slope: Kernel,
     curvature: Callable[[Array], Array],
     definitions: tuple[str | None, str | None] = (None, None),
-) -> Gated:
+) -> Primitive:
     """A function ``x * gate(x)`` whose gate, the dear part of it, is computed once.
 
-    Both primitives take the gate as an operand and ``x`` carries the whole derivative,
+    The primitive takes the gate as an operand and ``x`` carries the whole derivative,
     so that the gate is to be computed from ``stop_gradient(x)``, as `through_gate`
-    does.  What is kept for the way back is ``x`` and the gate, and no array of slopes.
+    does.  Its slope is another primitive, ``name_slope(x, gate)``.
 
     Parameters
     ----------
     name : str
-        Name of the primitive; that of the tangent map is ``name_tangent``.
+        Name of the primitive.
     value, slope : callable
         ``kernel(x, gate, out, spare)``, see :func:`in_blocks`.
     curvature : callable
         The second derivative as a function of x, composed of public functions.
     definitions : tuple of str, optional
-        Of the two primitives, see `Primitive`.
+        Of the function and of its slope, see `Primitive`.
 
     Returns
     -------
-    Gated
+    Primitive
     """
-
-    def tangent_kernel(
-        t: Array, x: Array, gate: Array, out: Array, spare: Array
-    ) -> None:
-        slope(x, gate, out, spare)
-        out *= t
-
-    tangent = elementwise(
-        f"{name}_tangent",
-        in_blocks(tangent_kernel),
-        code=call(f"{name}_tangent"),
-        jvp=sum_of_jvps(
-            lambda dt, ans, t, x, gate: tangent(dt, x, gate),
-            lambda dx, ans, t, x, gate: dx * (t * curvature(x)),
-            None,
-        ),
-        transpose=_self_adjoint(lambda: tangent),
-        weight=9,
+    slope_of = elementwise(
+        f"{name}_slope",
+        in_blocks(slope),
+        lambda ans, x, gate: curvature(x),
+        None,
+        weight=8,
+        code=call(f"{name}_slope"),
     )
     primitive = elementwise(
         name,
         in_blocks(value),
-        jvp=sum_of_jvps(lambda t, ans, x, gate: tangent(t, x, gate), None),
+        lambda ans, x, gate: slope_of(x, gate),
+        None,
         weight=2,
         code=call(name),
     )
-    primitive.definition, tangent.definition = definitions
-    return Gated(primitive, tangent)
+    primitive.definition, slope_of.definition = definitions
+    return primitive
 
 
 def through_gate(function: Primitive, gate: Primitive, x: Array) -> Array:
@@ -237,7 +218,7 @@ def _silu_curvature(x: Array) -> Array:
     return s * (1 - s) * (2 + x * (1 - 2 * s))
 
 
-silu, silu_tangent = gated(
+silu = gated(
     "silu",
     lambda x, gate, out, spare: np.multiply(x, gate, out=out),
     _silu_slope,
@@ -248,8 +229,8 @@ def silu(x, gate):
     return x * gate
 """,
         """
-def silu_tangent(t, x, gate):
-    return t * (gate * (1 + x * (1 - gate)))
+def silu_slope(x, gate):
+    return gate * (1 + x * (1 - gate))
 """,
     ),
 )
@@ -270,9 +251,10 @@ def _bounded(x: Array, spare: Array) -> Array:
 
 
 def _times_gate(x: Array, gate: Array, out: Array, spare: Array) -> None:
-    # from below only: zero times minus infinity is no number
-    np.maximum(x, -_FLAT, out=out)
-    out *= gate
+    # zero times minus infinity is no number
+    if namespace(x) is not np or not x.size or x.min() == -np.inf:
+        x = np.maximum(x, -_FLAT, out=spare)
+    np.multiply(x, gate, out=out)
 
 
 def _gelu_gate(x: Array, out: Array, spare: Array) -> None:
@@ -328,7 +310,7 @@ def gelu_gate(x):
     with np.errstate(over="ignore"):
         return 1 / (1 + np.exp(-2 * u))
 """
-gelu, gelu_tangent = gated(
+gelu = gated(
     "gelu",
     _times_gate,
     _gelu_slope,
@@ -339,10 +321,10 @@ def gelu(x, gate):
     return np.maximum(x, -40) * gate
 """,
         """
-def gelu_tangent(t, x, gate):
+def gelu_slope(x, gate):
     x = np.clip(x, -40, 40)
-    slope = 2 * 0.7978845608028654 + 6 * 0.035677408136300125 * x**2
-    return t * (gate * (1 + x * (1 - gate) * slope))
+    change = 2 * 0.7978845608028654 + 6 * 0.035677408136300125 * x**2
+    return gate * (1 + x * (1 - gate) * change)
 """,
     ),
 )
@@ -379,9 +361,7 @@ gelu_exact_gate = elementwise(
     weight=SPECIAL + 3,
     code=call("gelu_exact_gate"),
 )
-gelu_exact, gelu_exact_tangent = gated(
-    "gelu_exact", _times_gate, _gelu_exact_slope, _gelu_exact_curvature
-)
+gelu_exact = gated("gelu_exact", _times_gate, _gelu_exact_slope, _gelu_exact_curvature)
 
 
 def _multiply_add(x: Array, y: Array, z: Array) -> Array:

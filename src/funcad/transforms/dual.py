@@ -73,13 +73,12 @@ class DualTrace(Trace):
             else:
                 primals.append(arg)
                 tangents.append(None)
-        if primitive.dual is not None:
-            ans, tangent = primitive.dual(primals, tangents, params)
-            return self._pack(primitive, ans, tangent)
-        ans = bind(primitive, primals, params)
         jvp = primitive.jvp
         if jvp is None:
-            return ans
+            if primitive.dual is None:
+                return bind(primitive, primals, params)
+            return self._pack(primitive, *primitive.dual(primals, tangents, params))
+        ans = bind(primitive, primals, params)
         tangent = jvp(ans, primals, tangents, params)
         if tangent is None or primitive.multiple:
             return self._pack(primitive, ans, tangent)

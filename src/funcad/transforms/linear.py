@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from funcad.core.errors import BackwardLine, ConcretizationError, run_at, user_line
-from funcad.core.program import Equation, Program, Var, variable
+from funcad.core.program import Equation, Program, Var, Variable, variable
 from funcad.core.tracing import (
     Array,
     Params,
@@ -26,26 +26,10 @@ from funcad.core.tracing import (
 _new_equation = tuple.__new__
 
 
-class Linear(Tracer):
+class Linear(Variable):
     """A variable of the linear program that is being recorded."""
 
-    __slots__ = ("variable",)
-
-    def __init__(self, trace: Trace, var: Var) -> None:
-        self._trace = trace
-        self.variable = var
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.variable.shape
-
-    @property
-    def dtype(self) -> Any:
-        return self.variable.dtype
-
-    @property
-    def array_type(self) -> type:
-        return self._trace.array_type  # type: ignore[attr-defined, no-any-return]
+    __slots__ = ()
 
     def concrete(self, purpose: str) -> Array:
         raise ConcretizationError(

@@ -16,7 +16,7 @@ import numpy as np
 
 from funcad.core import tree
 from funcad.core.errors import ConcretizationError, user_line
-from funcad.core.program import Equation, Program, Var
+from funcad.core.program import Equation, Program, Var, Variable
 from funcad.core.tracing import (
     PYTHON_SCALARS,
     Array,
@@ -44,31 +44,14 @@ SHARED = 256
 Chooses = Callable[[Primitive, Sequence[Any], Params], bool]
 
 
-class Recorded(Tracer):
+class Recorded(Variable):
     """A variable of the program that is being written, and its value."""
 
-    __slots__ = ("value", "variable")
+    __slots__ = ("value",)
 
-    def __init__(self, trace: Trace, var: Var, value: Array) -> None:
-        self._trace = trace
-        self.variable = var
+    def __init__(self, trace: Trace, variable: Var, value: Array) -> None:
+        super().__init__(trace, variable)
         self.value = value
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.variable.shape
-
-    @property
-    def dtype(self) -> Any:
-        return self.variable.dtype
-
-    @property
-    def weak(self) -> type | None:  # type: ignore[override]
-        return self.variable.weak
-
-    @property
-    def array_type(self) -> type:
-        return self._trace.array_type  # type: ignore[attr-defined, no-any-return]
 
     def concrete(self, purpose: str) -> Array:
         if self.value is UNKNOWN:

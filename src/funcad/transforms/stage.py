@@ -16,7 +16,7 @@ from funcad.core.errors import (
     StaticArgumentError,
     user_line,
 )
-from funcad.core.program import Equation, Program, Var, variable
+from funcad.core.program import Equation, Program, Variable, variable
 from funcad.core.tracing import (
     PYTHON_SCALARS,
     Array,
@@ -83,30 +83,10 @@ class ShapeDtypeStruct:
         return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype})"
 
 
-class Staged(Tracer):
+class Staged(Variable):
     """A variable of the program that is being written."""
 
-    __slots__ = ("variable",)
-
-    def __init__(self, trace: Trace, var: Var) -> None:
-        self._trace = trace
-        self.variable = var
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.variable.shape
-
-    @property
-    def dtype(self) -> Any:
-        return self.variable.dtype
-
-    @property
-    def weak(self) -> type | None:  # type: ignore[override]
-        return self.variable.weak
-
-    @property
-    def array_type(self) -> type:
-        return self._trace.array_type  # type: ignore[attr-defined, no-any-return]
+    __slots__ = ()
 
     @property
     def keeps_lines(self) -> bool:
