@@ -539,10 +539,11 @@ def _power_exponent(ans: Array, x: Array, y: Array) -> Array:
 
 
 def _power(x: Array, y: Array) -> Array:
-    kinds = {type(x), type(y)}
-    if kinds <= {bool, int, float, complex} and not kinds <= {bool, int}:
-        # a number as well, but infinite or NaN where Python raises or turns complex
-        return np.power(x, y).item()
+    kind = type(x)
+    if kind in PYTHON_SCALARS and type(y) in PYTHON_SCALARS:
+        if not {kind, type(y)} <= {bool, int}:
+            # a number as well, but infinite or NaN where Python raises or turns complex
+            return np.power(x, y).item()
     return x**y
 
 
