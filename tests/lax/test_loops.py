@@ -413,6 +413,18 @@ def test_while_loop_has_a_forward_mode_of_any_order():
     assert_close(batched, np.array([slope(x) for x in a]))
 
 
+def test_a_jitted_while_loop_may_count_in_numbers_in_forward_mode():
+    def double(x):
+        return lax.while_loop(
+            lambda s: s[0] < 3, lambda s: (s[0] + 1, 2 * s[1]), (0, x)
+        )
+
+    (_, x), (_, rate) = funcad.jvp(
+        funcad.jit(lambda x: double(x)), (np.float64(0.5),), (np.float64(1.0),)
+    )
+    assert_same((x, rate), (np.float64(4.0), np.float64(8.0)))
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_while_loop_keeps_the_values_of_examples_that_are_done(axis):
     rng = np.random.default_rng(0)

@@ -398,3 +398,20 @@ def test_the_text_survives_strange_docstrings():
     text = funcad.export(f, X)
     np.testing.assert_array_equal(run(text)(X), X)
     assert textwrap.dedent(text) == text
+
+
+def test_a_call_of_foreign_code_is_refused_as_such():
+    like = funcad.ShapeDtypeStruct((3,), float)
+
+    def f(x):
+        return funcad.pure_callback(np.sinh, like, x)
+
+    with pytest.raises(errors.ExportError, match="pure_callback is not one of NumPy's"):
+        funcad.export(f, np.ones(3))
+
+
+def test_a_constant_that_a_module_returns_is_the_callers_own():
+    names = {}
+    exec(funcad.export(lambda x: (x, np.arange(3.0)), 1.0, name="f"), names)
+    names["f"](1.0)[1][:] = 7.0
+    np.testing.assert_array_equal(names["f"](1.0)[1], np.arange(3.0))

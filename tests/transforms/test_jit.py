@@ -81,6 +81,56 @@ def test_numbers_stay_numbers_in_a_jitted_function_inside_another():
     assert scaled(2.0).dtype == np.float32
 
 
+def test_arrays_that_it_closes_over_are_constants_from_then_on():
+    a, b = np.ones(3), np.ones(3)
+
+    def f(x):
+        total, _ = funcad.lax.scan(lambda c, k: (c + k * b, None), x, np.arange(2.0))
+        return x + a, x + 2 * a, total, a
+
+    for jitted in (funcad.jit(f), funcad.jit(lambda x: funcad.jit(f)(x))):
+        a[:], b[:] = 1.0, 1.0
+        want = [np.array(v) for v in jitted(X)]
+        a[:], b[:] = 5.0, 5.0
+        for got, w in zip(jitted(X), want, strict=True):
+            np.testing.assert_array_equal(got, w)
+
+
+def test_a_result_that_is_a_constant_is_the_callers_own():
+    ones = np.ones(3)
+    jitted = funcad.jit(lambda x: (ones, np.zeros(2), np.exp(ones)))
+    want = [np.array(v) for v in jitted(1.0)]
+    for _ in range(2):
+        for got, w in zip(jitted(1.0), want, strict=True):
+            np.testing.assert_array_equal(got, w)
+            got[:] = 7.0
+    np.testing.assert_array_equal(ones, np.ones(3))
+
+
+@pytest.mark.parametrize(
+    "f", [lambda x: x**2, lambda x: x**0.5, lambda x: x // 2, lambda x: x % 2, abs]
+)
+@pytest.mark.parametrize("number", [3, 3.0])
+def test_operators_leave_numbers_what_they_are(f, number):
+    a = X.astype(np.float32)
+    for got in (funcad.jit(f)(number), funcad.make_program(f)(number)(number)[0]):
+        assert type(got) is type(f(number)) and got == f(number)
+    for got in (
+        funcad.jit(lambda x, a: f(x) * a)(number, a),
+        funcad.vmap(lambda a, x: f(x) * a, (0, None))(a, number),
+        funcad.jvp(lambda x: f(x) * a, (float(number),), (1.0,))[0],
+    ):
+        assert got.dtype == np.float32
+        np.testing.assert_array_equal(got, f(number) * a)
+
+
+def test_powers_of_numbers_are_infinite_where_those_of_arrays_are():
+    with np.errstate(all="ignore"):
+        assert funcad.jit(lambda x: x**-1)(0.0) == np.inf
+        assert funcad.grad(lambda x: x**0.5)(0.0) == np.inf
+        assert np.isnan(funcad.jit(lambda x: x**0.5)(-1.0))
+
+
 def test_true_one_and_one_point_zero_are_different_static_values():
     jitted = funcad.jit(lambda x, n: x * (2 if n is True else n), static_argnums=1)
     for n in (1, 1.0, True, 1):

@@ -20,7 +20,7 @@ from typing import Any
 from funcad.compile.constant_folding import computed
 from funcad.compile.substitution import resolved, substituted
 from funcad.compile.visible import visible
-from funcad.core.program import Equation, Program, Var
+from funcad.core.program import Equation, Program, Var, variable
 from funcad.core.tracing import PYTHON_SCALARS, Params, Primitive, dtype_of, shape_of
 
 
@@ -119,8 +119,4 @@ def _weak(value: Any) -> type | None:
 def _variable(primitive: Primitive, inputs: Sequence[Any], params: Params) -> Var:
     if primitive.abstract is None:
         return Var(params["shape"], params["dtype"])
-    shape, dtype = primitive.abstract(*inputs, **params)
-    # a Python type stands for its numbers
-    if isinstance(dtype, type):
-        return Var(shape, dtype_of(dtype()), dtype)
-    return Var(shape, dtype)
+    return variable(*primitive.abstract(*inputs, **params))

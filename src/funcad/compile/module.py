@@ -106,13 +106,15 @@ def module(
     constants, functions = dict(source.constants), dict(source.functions)
     bodies = _bodies(source, constants, functions)
     equations = [*program.equations, *(e for p, _ in bodies for e in p.equations)]
+    # what has no definition is refused before its parameters are written
+    definitions = [_definition(equations, f) for f in functions]
     parts = [
         f'"""{summary}\n\nWritten by funcad.export; it needs NumPy alone.\n"""\n\n'
         + "\n".join(_imports(constants)),
     ]
     if constants:
         parts.append("\n".join([f"{k} = {_array(v)}" for k, v in constants.items()]))
-    parts += [_definition(equations, f) for f in functions]
+    parts += definitions
     parts += [text for _, text in bodies]
     parts.append("\n".join(lines))
     return "\n\n\n".join(parts) + "\n"
@@ -228,7 +230,7 @@ def _result(v: Any, source: Source) -> str:
         return source.names[v]
     for name, constant in source.constants.items():
         if constant is v:
-            return name
+            return f"{name}.copy()" if shape_of(v) else name
     return repr(v)
 
 

@@ -138,7 +138,7 @@ class _Writer:
             if released:
                 names = ", ".join([self._name(v) for v in released])
                 self._line(f"    del {names}")
-        results = ", ".join([self._text(v) for v in program.outputs])
+        results = ", ".join([self._returned(v) for v in program.outputs])
         results = f"({results},)" if len(program.outputs) == 1 else f"({results})"
         if self.views:
             self._line("    spare.append(workspace)")
@@ -327,6 +327,11 @@ class _Writer:
         if type(v) in (int, float) and v - v == 0:
             return repr(v) if v >= 0 and str(v)[0] != "-" else f"({v!r})"
         return self._constant(v)
+
+    def _returned(self, v: Any) -> str:
+        """A result; of a constant the caller gets a copy, to do with as it likes."""
+        copied = type(v) is not Var and v is not None and shape_of(v)
+        return f"{self._text(v)}.copy()" if copied else self._text(v)
 
     def _constant(self, value: Any) -> str:
         name = self.constant_names.get(id(value))

@@ -11,6 +11,8 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from funcad.core.errors import ProgramError, run_at
 from funcad.core.tracing import (
     Array,
@@ -50,6 +52,13 @@ class Var:
 
     def __repr__(self) -> str:
         return f"Var({ShapedArray(self.shape, self.dtype)})"
+
+
+def variable(shape: tuple[int, ...], dtype: Any) -> Var:
+    """A variable of that aval; a Python type stands for its numbers."""
+    if isinstance(dtype, type):
+        return Var(shape, np.dtype(dtype), dtype)
+    return Var(shape, dtype)
 
 
 class Variable(Tracer):

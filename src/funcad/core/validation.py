@@ -14,7 +14,7 @@ import numpy as np
 from funcad.backends import backend_of
 from funcad.core.errors import ConcretizationError, ProgramError
 from funcad.core.printing import Inner, Names, equation_pieces, type_name
-from funcad.core.program import Equation, Program, Var, Variable
+from funcad.core.program import Equation, Program, Var, Variable, variable
 from funcad.core.tracing import (
     PYTHON_SCALARS,
     Array,
@@ -138,12 +138,7 @@ def outputs_of(
         avals = primitive.abstract(*args, **params)
     else:
         avals = [primitive.abstract(*args, **params)]
-    return [
-        Var(shape, np.dtype(dtype), dtype)
-        if isinstance(dtype, type)
-        else Var(shape, dtype)
-        for shape, dtype in avals
-    ]
+    return [variable(*aval) for aval in avals]
 
 
 # ------------------------------------------------------------------ types and scoping

@@ -75,6 +75,16 @@ def infix(symbol: str, function: str) -> Code:
     return code
 
 
+def builtin(function: str, ufunc: str) -> Code:
+    """A function of Python's, which leaves numbers what they are; or else a ufunc."""
+
+    def code(operands: Sequence[Operand], params: Params, out: str | None) -> str:
+        name = function if out is None else f"np.{ufunc}"
+        return f"{name}({arguments(operands, out)})"
+
+    return code
+
+
 def call(function: str) -> Code:
     """A function that takes ``out=``, as every ufunc does."""
 

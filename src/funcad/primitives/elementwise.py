@@ -31,7 +31,7 @@ from funcad.core.tracing import (
     dtype_of,
     shape_of,
 )
-from funcad.primitives.code import Code, call, infix, plain, ufunc
+from funcad.primitives.code import Code, arguments, builtin, call, infix, plain, ufunc
 from funcad.primitives.families import one_at_a_time
 from funcad.primitives.shape import (
     batches_to_front,
@@ -525,7 +525,7 @@ def _power_base(ans: Array, x: Array, y: Array) -> Array:
     if type(y) in (int, float, complex):
         if y == 2:
             return 2 * x
-        return y * x ** (y - 1) if y else x * 0
+        return y * power(x, y - 1) if y else x * 0
     zero = y == 0
     return y * x ** select(zero, 1, y - 1)
 
@@ -538,7 +538,23 @@ def _power_exponent(ans: Array, x: Array, y: Array) -> Array:
     return ans * log(base)
 
 
-power = elementwise("power", np.power, _power_base, _power_exponent)
+def _power(x: Array, y: Array) -> Array:
+    kind = type(x)
+    if kind in PYTHON_SCALARS and type(y) in PYTHON_SCALARS:
+        if not {kind, type(y)} <= {bool, int}:
+            # a number as well, but infinite or NaN where Python raises or turns complex
+            return np.power(x, y).item()
+    return x**y
+
+
+def _power_code(operands: Sequence[Operand], params: Params, out: str | None) -> str:
+    kinds = {x.weak for x in operands}
+    if None not in kinds and not kinds <= {bool, int}:
+        return f"np.power({arguments(operands, None)}).item()"
+    return infix("**", "power")(operands, params, out)  # type: ignore[return-value]
+
+
+power = elementwise("power", _power, _power_base, _power_exponent, code=_power_code)
 float_power = elementwise("float_power", np.float_power, _power_base, _power_exponent)
 
 
@@ -613,7 +629,9 @@ def _absolute_jvp(ans: Array, primals: Any, tangents: Any, params: Params) -> Ar
     return real(t * conjugate(_over(x, ans)))
 
 
-absolute = elementwise("absolute", np.absolute, jvp=_absolute_jvp)
+absolute = elementwise(
+    "absolute", operator.abs, jvp=_absolute_jvp, code=builtin("abs", "absolute")
+)
 fabs = elementwise("fabs", np.fabs, lambda ans, x: sign(x))
 
 
@@ -649,14 +667,17 @@ copysign = elementwise(
 
 remainder = elementwise(
     "remainder",
-    np.remainder,
+    operator.mod,
     lambda ans, x, y: 1,
     lambda ans, x, y: -floor_divide(x, y),
+    code=infix("%", "remainder"),
 )
 fmod = elementwise(
     "fmod", np.fmod, lambda ans, x, y: 1, lambda ans, x, y: -trunc(x / y)
 )
-floor_divide = elementwise("floor_divide", np.floor_divide)
+floor_divide = elementwise(
+    "floor_divide", operator.floordiv, code=infix("//", "floor_divide")
+)
 fraction = elementwise(
     "fraction",
     lambda x: namespace(x).modf(x)[0],

@@ -102,6 +102,54 @@ def close(program: Program) -> tuple[Program, list[Tracer]]:
     return Program([*variables, *program.inputs], equations, outputs), list(tracers)
 
 
+def own_constants(program: Program, copies: dict[int, Any] | None = None) -> Program:
+    """The program with copies of the arrays that others may write into later.
+
+    ``copies`` are those made so far, of arrays and programs, by identity.
+    """
+    known: dict[int, Any] = {} if copies is None else copies
+
+    def own(x: Any) -> Any:
+        kind = type(x)
+        if kind is Program:
+            if id(x) not in known:
+                known[id(x)] = own_constants(x, known)
+            return known[id(x)]
+        if kind is tuple:
+            parts = [own(v) for v in x]
+            same = all(a is b for a, b in zip(parts, x))
+            return x if same else tuple(parts)
+        if kind is Var or isinstance(x, Tracer) or not is_writeable(x):
+            return x
+        if id(x) not in known:
+            known[id(x)] = copy = x.copy()
+            if hasattr(copy, "setflags"):
+                copy.setflags(write=False)  # one copy will do
+        return known[id(x)]
+
+    equations = []
+    for e in program.equations:
+        inputs = [own(v) for v in e.inputs]
+        params = {k: own(v) for k, v in e.params.items()} if e.params else e.params
+        changed = any(a is not b for a, b in zip(inputs, e.inputs)) or any(
+            v is not e.params[k] for k, v in params.items()
+        )
+        equations.append(e._replace(inputs=inputs, params=params) if changed else e)
+    outputs = [own(v) for v in program.outputs]
+    pairs = [*zip(equations, program.equations), *zip(outputs, program.outputs)]
+    if all(a is b for a, b in pairs):
+        return program
+    return Program(program.inputs, equations, outputs)
+
+
+def is_writeable(x: Any) -> bool:
+    """Whether it is an array that somebody may write into."""
+    flags = getattr(x, "flags", None)
+    return bool(shape_of(x) if flags is not None else ()) and getattr(
+        flags, "writeable", True
+    )
+
+
 def linearized(program: Program, mask: Mask, array_type: type) -> Linearization:
     """Split a program by which of its inputs have tangents.
 

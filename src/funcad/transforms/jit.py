@@ -17,7 +17,7 @@ from funcad.core.program import Program
 from funcad.core.tracing import Array, Tracer
 from funcad.transforms.arguments import argument_name, check_leaves, wraps
 from funcad.transforms.calls import call
-from funcad.transforms.derived import close
+from funcad.transforms.derived import close, own_constants
 from funcad.transforms.lowered import Lowered
 from funcad.transforms.signatures import Signature, differences, signature_of
 from funcad.transforms.stage import refuse_kept_tracers, stage
@@ -198,7 +198,11 @@ class Jitted:
         static, dynamic = self._static.part(args, kwargs)
         program, out_tree, captured = self._stage(static, dynamic)
         return Lowered(
-            program, tree.structure(dynamic), out_tree, captured, self.__name__
+            own_constants(program),
+            tree.structure(dynamic),
+            out_tree,
+            captured,
+            self.__name__,
         )
 
     def cache_info(self) -> CacheInfo:
@@ -261,8 +265,15 @@ class Jitted:
             out_tree = _LEAF
         if captured:
             # the next call captures other tracers, most likely in the same program
-            program = self._open.setdefault(program, program)
-            return Entry(program, out_tree, signature.array_type, captured)
+            known = self._open.get(program)
+            if known is None:
+                known = own_constants(program)
+                with self._lock:
+                    if len(self._open) >= CACHE_SIZE:
+                        self._open.clear()
+                    known = self._open.setdefault(known, known)
+            return Entry(known, out_tree, signature.array_type, captured)
+        program = own_constants(program)
         entry = Entry(program, out_tree, signature.array_type, ())
         with self._lock:
             self._entries[signature] = entry

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from funcad.core.errors import BackwardLine, ConcretizationError, run_at, user_line
-from funcad.core.program import Equation, Program, Var, Variable
+from funcad.core.program import Equation, Program, Var, Variable, variable
 from funcad.core.tracing import (
     Array,
     Params,
@@ -74,7 +74,7 @@ class LinearTrace(Trace):
         if abstract is None:
             var = Var(params["shape"], params["dtype"])
         elif primitive.multiple:
-            outputs = tuple([Var(*aval) for aval in abstract(*args, **params)])
+            outputs = tuple([variable(*aval) for aval in abstract(*args, **params)])
             self.equations.append(Equation(primitive, inputs, params, outputs, line))
             return tuple([Linear(self, var) for var in outputs])
         else:

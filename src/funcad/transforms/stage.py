@@ -16,7 +16,7 @@ from funcad.core.errors import (
     StaticArgumentError,
     user_line,
 )
-from funcad.core.program import Equation, Program, Var, Variable
+from funcad.core.program import Equation, Program, Variable, variable
 from funcad.core.tracing import (
     PYTHON_SCALARS,
     Array,
@@ -129,7 +129,7 @@ class StageTrace(Trace):
             avals = primitive.abstract(*args, **params)
         else:
             avals = [primitive.abstract(*args, **params)]
-        outputs = tuple([_variable(*aval) for aval in avals])
+        outputs = tuple([variable(*aval) for aval in avals])
         self.equations.append(Equation(primitive, inputs, params, outputs, user_line()))
         tracers = tuple(Staged(self, var) for var in outputs)
         return tracers if primitive.multiple else tracers[0]
@@ -138,13 +138,6 @@ class StageTrace(Trace):
 def _number_type(x: Any) -> type | None:
     """Type of a Python number, or of the one that a tracer stands for."""
     return type(x) if type(x) in PYTHON_SCALARS else getattr(x, "weak", None)
-
-
-def _variable(shape: tuple[int, ...], dtype: Any) -> Var:
-    """A variable of that aval; a Python type stands for its numbers."""
-    if isinstance(dtype, type):
-        return Var(shape, np.dtype(dtype), dtype)
-    return Var(shape, dtype)
 
 
 def make_program(
@@ -254,7 +247,7 @@ def stage(
     arrays = [0 if isinstance(x, ShapeDtypeStruct) else x for x in leaves]
     check_leaves(arrays, treedef, transform, name=argument_name)
     trace = StageTrace(array_type or array_type_of(leaves))
-    inputs = [_variable(shape_of(x), _number_type(x) or dtype_of(x)) for x in leaves]
+    inputs = [variable(shape_of(x), _number_type(x) or dtype_of(x)) for x in leaves]
     try:
         result = f(*tree.unflatten(treedef, [Staged(trace, v) for v in inputs]))
         outs, out_tree = tree.flatten(result)
