@@ -196,6 +196,22 @@ def test_the_functions_of_networks_are_written_out():
     np.testing.assert_allclose(got, gradient(w), rtol=1e-4, atol=1e-6)
 
 
+def test_a_classifier_with_integer_labels_is_written_out():
+    rng = np.random.default_rng(0)
+    x, labels = rng.standard_normal((6, 4)), rng.integers(0, 3, 6)
+
+    def loss(w):
+        logits = x @ w
+        log_p = logits - np.log(np.sum(np.exp(logits), axis=1, keepdims=True))
+        return -np.mean(log_p[np.arange(6), labels])
+
+    w = rng.standard_normal((4, 3))
+    both = funcad.value_and_grad(loss)
+    got, want = run(funcad.export(both, w, name="f"), "f")(w), both(w)
+    np.testing.assert_allclose(got[0], want[0])
+    np.testing.assert_allclose(got[1], want[1], rtol=1e-12)
+
+
 def test_constants_are_kept_to_the_last_bit():
     large = np.random.default_rng(0).standard_normal((20, 10))
     odd = np.array([np.nan, np.inf, -0.0, 1e-320])

@@ -79,6 +79,11 @@ fft = linear(
     batch=_fft_batch,
     flops=_flops(1),
 )
+fft.definition = """
+def fft(x, axes, inverse, norm):
+    transform = np.fft.ifftn if inverse else np.fft.fftn
+    return transform(x, axes=axes, norm=norm)
+"""
 
 # ----------------------------------------------------------------------------- real
 
@@ -133,6 +138,10 @@ rfft = linear(
     batch=_rfft_batch,
     flops=_flops(0.5),
 )
+rfft.definition = """
+def rfft(x, axis, norm):
+    return np.fft.rfft(x, axis=axis, norm=norm)
+"""
 
 
 def _irfft_abstract(x: Any, axis: int, n: int, norm: str) -> tuple[Shape, Any]:
@@ -166,3 +175,7 @@ irfft = linear(
     batch=_irfft_batch,
     flops=_flops(0.5),
 )
+irfft.definition = """
+def irfft(x, axis, n, norm):
+    return np.fft.irfft(x, n=n, axis=axis, norm=norm)
+"""

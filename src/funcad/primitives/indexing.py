@@ -261,6 +261,12 @@ scatter_sum = linear(
     batch=_scatter_batch,
     flops=each_operand(1),
 )
+scatter_sum.definition = """
+def scatter_sum(updates, *indices, shape):
+    out = np.zeros(shape, updates.dtype)
+    np.add.at(out, indices, updates)
+    return out
+"""
 
 
 def _owners(*indices: Array, shape: Shape, turn: int) -> Array:

@@ -436,6 +436,10 @@ inv = Primitive(
 )
 inv.batch = batch_stacks(inv)
 inv.flops = each_matrix(lambda m, n: 2 * n**3)
+inv.definition = """
+def inv(a):
+    return np.linalg.inv(a)
+"""
 
 
 # ------------------------------------------------------------- triangular systems
@@ -464,6 +468,10 @@ cholesky = Primitive(
 )
 cholesky.batch = batch_stacks(cholesky)
 cholesky.flops = each_matrix(lambda m, n: n**3 / 3)
+cholesky.definition = """
+def cholesky(a):
+    return np.linalg.cholesky(a)
+"""
 
 
 def _triangular_transpose(ct: Array, aval: Any, a: Array, b: Any, lower: bool) -> Array:
@@ -490,6 +498,10 @@ triangular_solve = Primitive(
     transpose=one_at_a_time("triangular_solve", [None, _triangular_transpose]),
     family="linalg",
 )
+triangular_solve.definition = """
+def triangular_solve(a, b, lower):
+    return np.linalg.solve(np.tril(a) if lower else np.triu(a), b)
+"""
 triangular_solve.batch = batch_stacks(triangular_solve)
 triangular_solve.flops = lambda inputs, outputs, params: (
     entries(outputs[0]) * inputs[0].shape[-1]

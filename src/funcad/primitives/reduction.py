@@ -312,6 +312,14 @@ cumprod = positional(
 )
 cummax = positional("cummax", _accumulate(np.maximum), _unchanged, _running_jvp)
 cummin = positional("cummin", _accumulate(np.minimum), _unchanged, _running_jvp)
+cummax.definition = """
+def cummax(x, axis):
+    return np.maximum.accumulate(x, axis=axis)
+"""
+cummin.definition = """
+def cummin(x, axis):
+    return np.minimum.accumulate(x, axis=axis)
+"""
 
 
 # --------------------------------------------------------------------------- sliding

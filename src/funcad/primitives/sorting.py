@@ -49,6 +49,14 @@ sort = positional(
     lambda t, ans, x, axis: take_along(t, argsort(x, axis=axis), axis),
     flops=_comparisons,
 )
+argsort.definition = """
+def argsort(x, axis):
+    return np.argsort(x, axis=axis, kind="stable")
+"""
+sort.definition = """
+def sort(x, axis):
+    return np.sort(x, axis=axis)
+"""
 argpartition = positional(
     "argpartition",
     lambda x, axis, kth: namespace(x).argpartition(x, kth, axis=axis),
