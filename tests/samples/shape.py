@@ -64,6 +64,9 @@ def _reshape_call(draw: Any) -> Any:
 unary("reshape", _reshape_call, np.reshape, **LINEAR)
 
 
+unary("copy", lambda draw: (draw(shapes()), {}), np.copy, **LINEAR)
+
+
 def _transpose_call(draw: Any) -> Any:
     shape = draw(shapes())
     return shape, {"axes": tuple(draw(st.permutations(range(len(shape)))))}

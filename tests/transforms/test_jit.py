@@ -164,6 +164,20 @@ def test_a_function_of_nothing_is_compiled_too():
     np.testing.assert_array_equal(funcad.jit(lambda: (np.ones(2), {}))()[0], np.ones(2))
 
 
+def test_a_copy_that_is_returned_is_the_callers_own():
+    for f in (
+        lambda x: x.copy(),
+        np.copy,
+        lambda x: x.astype(float),
+        lambda x: np.copy(x) * 1.0,
+    ):
+        x = X.copy()
+        funcad.jit(f)(x)[0] = 100.0
+        np.testing.assert_array_equal(x, X)
+    program = funcad.jit(lambda x: np.sum(x.copy() * x.astype(float))).lower(X)
+    assert ".copy(" not in program.source
+
+
 def test_static_arguments_are_static_by_number_and_by_name():
     def power(x, n, *, scale=1.0):
         return x**n * scale

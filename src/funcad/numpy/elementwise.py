@@ -27,7 +27,7 @@ from funcad.numpy.dispatch import (
 )
 from funcad.numpy.reductions import value_of
 from funcad.primitives import elementwise as p
-from funcad.primitives.shape import convert, reshape
+from funcad.primitives.shape import as_dtype, convert, reshape
 
 PRIMITIVES.update(
     {
@@ -346,7 +346,7 @@ def result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:
 
 @implements(np.astype)
 def astype(x: Array, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Array:
-    return convert(x, dtype=np.dtype(dtype))
+    return as_dtype(x, np.dtype(dtype), copy)
 
 
 # ------------------------------------------------------------------------------- outer

@@ -27,7 +27,7 @@ from funcad.numpy.dispatch import (
     unsupported,
 )
 from funcad.primitives import elementwise as p
-from funcad.primitives.shape import convert
+from funcad.primitives.shape import as_dtype
 
 
 def _operand(self: Tracer, other: Any) -> Any:
@@ -214,7 +214,7 @@ def _astype(
             f"Cannot cast array data from {self.dtype} to {dtype} according to the "
             f"rule {casting!r}"
         )
-    return convert(self, dtype=dtype)
+    return as_dtype(self, dtype, copy)
 
 
 def _view(self: Tracer, *args: Any, **kwargs: Any) -> Any:

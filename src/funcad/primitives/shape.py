@@ -164,6 +164,24 @@ convert = Primitive(
 )
 
 
+copy = linear(
+    "copy",
+    lambda x: x.copy(),
+    lambda x: (x.shape, x.dtype),
+    transpose=lambda ct, x: ct,
+    batch=lambda values, axes: (copy(*values), *axes),
+    code=method("copy", takes_out=False),
+)
+copy.simplify = lambda inputs, params, definition: inputs[0]
+"""The same entries in memory of their own, into which the caller may write."""
+
+
+def as_dtype(x: Array, dtype: Any, copied: bool) -> Array:
+    """Entries in another dtype, or a copy of them where it is theirs already."""
+    same = copied and dtype_of(x) == dtype and getattr(x, "weak", None) is None
+    return copy(x) if same and hasattr(x, "dtype") else convert(x, dtype=dtype)
+
+
 def _reshape_batch(values: Any, axes: Any, shape: Shape) -> tuple[Array, int]:
     x = batch_first(values[0], axes[0])
     return reshape(x, shape=(x.shape[0], *shape)), 0
