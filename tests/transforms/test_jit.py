@@ -174,8 +174,9 @@ def test_a_copy_that_is_returned_is_the_callers_own():
         x = X.copy()
         funcad.jit(f)(x)[0] = 100.0
         np.testing.assert_array_equal(x, X)
-    program = funcad.jit(lambda x: np.sum(x.copy() * x.astype(float))).lower(X)
-    assert ".copy(" not in program.source
+    lowered = funcad.jit(lambda x: np.sum(x.copy() * x.astype(float))).lower(X)
+    names = [e.primitive.name for e in lowered.optimized.equations]
+    assert names == ["multiply", "reduce_sum"]
 
 
 def test_static_arguments_are_static_by_number_and_by_name():
