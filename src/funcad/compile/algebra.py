@@ -20,8 +20,8 @@ from typing import Any
 from funcad.compile.constant_folding import computed
 from funcad.compile.substitution import resolved, substituted
 from funcad.compile.visible import visible
-from funcad.core.program import Equation, Program, Var, variable
-from funcad.core.tracing import PYTHON_SCALARS, Params, Primitive, dtype_of, shape_of
+from funcad.core.program import Equation, Program, Var, outputs_of
+from funcad.core.tracing import PYTHON_SCALARS, Primitive, dtype_of, shape_of
 
 
 def apply_algebra(program: Program) -> Program:
@@ -97,7 +97,7 @@ class _Walk:
             return x
         primitive, inputs, params = x
         inputs = [self.term(v, line) for v in inputs]
-        output = _variable(primitive, inputs, params)
+        (output,) = outputs_of(primitive, inputs, params)
         return self.write(Equation(primitive, inputs, params, (output,), line))[0]
 
 
@@ -114,9 +114,3 @@ def _weak(value: Any) -> type | None:
     return (
         type(value) if type(value) in PYTHON_SCALARS else getattr(value, "weak", None)
     )
-
-
-def _variable(primitive: Primitive, inputs: Sequence[Any], params: Params) -> Var:
-    if primitive.abstract is None:
-        return Var(params["shape"], params["dtype"])
-    return variable(*primitive.abstract(*inputs, **params))

@@ -61,6 +61,19 @@ def variable(shape: tuple[int, ...], dtype: Any) -> Var:
     return Var(shape, dtype)
 
 
+def outputs_of(
+    primitive: Primitive, operands: Sequence[Any], params: dict[str, Any]
+) -> tuple[Var, ...]:
+    """New variables for the results of a primitive, as its shape rule has them."""
+    if primitive.abstract is None:
+        avals = [(params["shape"], params["dtype"])]
+    elif primitive.multiple:
+        avals = primitive.abstract(*operands, **params)
+    else:
+        avals = [primitive.abstract(*operands, **params)]
+    return tuple([variable(*aval) for aval in avals])
+
+
 class Variable(Tracer):
     """A tracer that stands for a variable of a program; its trace knows the arrays."""
 

@@ -14,7 +14,7 @@ import numpy as np
 from funcad.backends import backend_of
 from funcad.core.errors import ConcretizationError, ProgramError
 from funcad.core.printing import Inner, Names, equation_pieces, type_name
-from funcad.core.program import Equation, Program, Var, Variable, variable
+from funcad.core.program import Equation, Program, Var, Variable, outputs_of
 from funcad.core.tracing import (
     PYTHON_SCALARS,
     Array,
@@ -126,19 +126,6 @@ class StandInTrace(Trace):
     ) -> Any:
         results = tuple([StandIn(self, v) for v in outputs_of(primitive, args, params)])
         return results if primitive.multiple else results[0]
-
-
-def outputs_of(
-    primitive: Primitive, args: Sequence[Array], params: Params
-) -> list[Var]:
-    """Variables for the results of a primitive, by its own shape rule."""
-    if primitive.abstract is None:
-        avals = [(params["shape"], params["dtype"])]
-    elif primitive.multiple:
-        avals = primitive.abstract(*args, **params)
-    else:
-        avals = [primitive.abstract(*args, **params)]
-    return [variable(*aval) for aval in avals]
 
 
 # ------------------------------------------------------------------ types and scoping

@@ -12,11 +12,9 @@ from collections.abc import Callable, Sequence
 from threading import get_ident
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from funcad.core import tree
 from funcad.core.errors import ConcretizationError, user_line
-from funcad.core.program import Equation, Program, Var, Variable
+from funcad.core.program import Equation, Program, Var, Variable, outputs_of
 from funcad.core.tracing import (
     PYTHON_SCALARS,
     Array,
@@ -178,15 +176,7 @@ class RecordTrace(Trace):
             else:
                 inputs.append(self._capture(a, primitive.name))
                 values.append(known(a))
-        if primitive.abstract is None:
-            avals = [(params["shape"], params["dtype"])]
-        elif primitive.multiple:
-            avals = primitive.abstract(*args, **params)
-        else:
-            avals = [primitive.abstract(*args, **params)]
-        outputs = tuple(
-            [Var(s, np.dtype(d), d if isinstance(d, type) else None) for s, d in avals]
-        )
+        outputs = outputs_of(primitive, args, params)
         self.equations.append(Equation(primitive, inputs, params, outputs, user_line()))
         if any(v is UNKNOWN for v in values):
             results = (UNKNOWN,) * len(outputs)

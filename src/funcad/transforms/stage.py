@@ -16,7 +16,7 @@ from funcad.core.errors import (
     StaticArgumentError,
     user_line,
 )
-from funcad.core.program import Equation, Program, Variable, variable
+from funcad.core.program import Equation, Program, Variable, outputs_of, variable
 from funcad.core.tracing import (
     PYTHON_SCALARS,
     Array,
@@ -123,13 +123,7 @@ class StageTrace(Trace):
             if isinstance(a, Tracer) and not a._trace.alive:
                 raise_escaped(primitive.name)
             inputs.append(a.variable if type(a) is Staged and a._trace is self else a)
-        if primitive.abstract is None:
-            avals = [(params["shape"], params["dtype"])]
-        elif primitive.multiple:
-            avals = primitive.abstract(*args, **params)
-        else:
-            avals = [primitive.abstract(*args, **params)]
-        outputs = tuple([variable(*aval) for aval in avals])
+        outputs = outputs_of(primitive, args, params)
         self.equations.append(Equation(primitive, inputs, params, outputs, user_line()))
         tracers = tuple(Staged(self, var) for var in outputs)
         return tracers if primitive.multiple else tracers[0]
