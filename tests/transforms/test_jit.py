@@ -14,6 +14,7 @@ from hypothesis import assume
 import funcad
 import funcad.numpy as fnp
 from funcad import errors
+from funcad.compile.compiled import Compiled
 from funcad.core.tracing import aval_of
 from funcad.transforms import jit as module
 from properties import for_all, generators, host, placed
@@ -388,6 +389,30 @@ def test_a_jitted_closure_follows_the_tracers_that_it_closes_over():
         funcad.vmap(funcad.grad(lambda y: loss(y, funcad.jit)))(stacked),
         funcad.vmap(funcad.grad(lambda y: loss(y, lambda g: g)))(stacked),
     )
+
+
+def test_programs_are_compiled_for_the_library_of_their_arrays(library, monkeypatch):
+    made = []
+    plain = Compiled.__init__
+
+    def recorded(self, program, array_type=np.ndarray, *args, **kwargs):
+        made.append(array_type)
+        plain(self, program, array_type, *args, **kwargs)
+
+    monkeypatch.setattr(Compiled, "__init__", recorded)
+    (x,) = placed(library, [X])
+
+    def loss(x):
+        h = funcad.lax.cond(np.sum(x) > 0, np.sin, np.cos, x)
+        return np.sum(
+            funcad.lax.while_loop(lambda c: np.sum(c) < 9, lambda c: 2 + c, h)
+        )
+
+    funcad.grad(funcad.jit(lambda x: np.sum(np.tanh(x) ** 2)))(x)
+    funcad.jvp(funcad.jit(loss), (x,), (x,))
+    funcad.jit(loss).lower(x).compile()(x)
+    assert made
+    assert set(made) == {type(x)}
 
 
 def test_a_closure_over_tracers_is_right_every_time_it_is_called():

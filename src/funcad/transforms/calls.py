@@ -38,7 +38,7 @@ def call(program: Program, args: Sequence[Array], name: str) -> tuple[Array, ...
 
 
 def _impl(*args: Array, program: Program, name: str) -> tuple[Array, ...]:
-    return compiled(program)(*args)
+    return compiled(program, array_type_of(args))(*args)
 
 
 def _abstract(*args: Any, program: Program, name: str) -> list[Any]:

@@ -156,7 +156,7 @@ def run(function: Function, leaves: Sequence[Array]) -> Sequence[Array]:
     if not isinstance(function, Program):
         return function(leaves)  # type: ignore[no-any-return]
     if top_trace(leaves) is None:
-        return compiled(function)(*leaves)
+        return compiled(function, array_type_of(leaves))(*leaves)
     return function.evaluate(leaves)
 
 

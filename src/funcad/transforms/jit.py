@@ -14,7 +14,7 @@ from funcad.compile.compiled import compiled
 from funcad.core import tree
 from funcad.core.errors import StaticArgumentError, format_line, user_line
 from funcad.core.program import Program
-from funcad.core.tracing import Array, Tracer
+from funcad.core.tracing import Array, Tracer, array_type_of
 from funcad.transforms.arguments import argument_name, check_leaves, wraps
 from funcad.transforms.calls import call
 from funcad.transforms.derived import close, own_constants
@@ -197,12 +197,14 @@ class Jitted:
         """
         static, dynamic = self._static.part(args, kwargs)
         program, out_tree, captured = self._stage(static, dynamic)
+        leaves, in_tree = tree.flatten(dynamic)
         return Lowered(
             own_constants(program),
-            tree.structure(dynamic),
+            in_tree,
             out_tree,
             captured,
             self.__name__,
+            array_type_of(leaves),
         )
 
     def cache_info(self) -> CacheInfo:

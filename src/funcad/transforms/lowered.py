@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from funcad.compile.compiled import compiled
+from funcad.compile.compiled import Compiled, compiled
 from funcad.core import tree
 from funcad.core.errors import LoweredCallError
 from funcad.core.program import Program
@@ -46,22 +46,28 @@ class Lowered:
         out_tree: Any,
         captured: Sequence[Tracer],
         name: str,
+        array_type: type,
     ) -> None:
         self.program = program
         self.in_tree = in_tree
         self.out_tree = out_tree
         self.name = name
         self._captured = captured
+        self._array_type = array_type
+
+    @property
+    def _compiled(self) -> Compiled:
+        return compiled(self.program, self._array_type)
 
     @property
     def optimized(self) -> Program:
         """The program after all passes."""
-        return compiled(self.program).optimized
+        return self._compiled.optimized
 
     @property
     def source(self) -> str:
         """The Python source that the program was compiled to."""
-        return compiled(self.program).source
+        return self._compiled.source
 
     def compile(self) -> Callable[..., Any]:
         """The function of arguments with this signature.
@@ -72,7 +78,7 @@ class Lowered:
             Takes arguments with the structure, shapes and dtypes that were lowered and
             raises a ``LoweredCallError`` for others.
         """
-        run = compiled(self.program)
+        run = self._compiled
 
         def call_compiled(*args: Any, **kwargs: Any) -> Any:
             leaves, treedef = tree.flatten((args, kwargs))
@@ -106,7 +112,7 @@ class Lowered:
 
     def memory(self) -> Any:
         """Bytes of arguments, results and what is needed in between."""
-        return compiled(self.program).memory()
+        return self._compiled.memory()
 
     def __repr__(self) -> str:
         return f"<lowered {self.name}: {len(self.program.equations)} equations>"

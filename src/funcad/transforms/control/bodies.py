@@ -29,7 +29,7 @@ def written(
     return Program(own, trace.equations, bare)
 
 
-def runner(program: Program, steps: int) -> Callable[..., Any]:
+def runner(program: Program, steps: int, array_type: type) -> Callable[..., Any]:
     """The program as a function of flat arguments that is to run ``steps`` times.
 
     It is compiled once it has run often enough to make up for that.  A short loop in a
@@ -39,7 +39,7 @@ def runner(program: Program, steps: int) -> Callable[..., Any]:
     if count < PATIENCE:
         program.derived[runner] = count
         return lambda *args: program.evaluate(args)
-    return compiled(program)
+    return compiled(program, array_type)
 
 
 def fixpoint(mask: Mask, step: Callable[[Mask], Mask]) -> Mask:

@@ -75,7 +75,7 @@ def choose(
 def _impl(
     index: Array, *operands: Array, branches: tuple[Program, ...]
 ) -> tuple[Array, ...]:
-    return compiled(branches[int(index)])(*operands)
+    return compiled(branches[int(index)], array_type_of(operands))(*operands)
 
 
 def _abstract(index: Any, *operands: Any, branches: tuple[Program, ...]) -> list[Any]:

@@ -109,7 +109,7 @@ def _impl(
     length: int,
     reverse: bool,
 ) -> tuple[Array, ...]:
-    run = runner(body, length)
+    run = runner(body, length, array_type_of(args))
     held = args[:constants]
     carry: Sequence[Array] = args[constants : constants + carries]
     xs = args[constants + carries :]

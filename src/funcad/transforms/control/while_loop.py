@@ -90,7 +90,8 @@ def _parted(values: Values, params: Params) -> tuple[Values, Values, Values]:
 
 
 def _impl(*args: Array, **params: Any) -> tuple[Array, ...]:
-    test, run = compiled(params["condition"]), compiled(params["body"])
+    like = array_type_of(args)
+    test, run = compiled(params["condition"], like), compiled(params["body"], like)
     for_test, held, carry = _parted(args, params)
     weak = [v.weak for v in params["body"].inputs[len(held) :]]
     numbers = any(weak)
