@@ -121,9 +121,8 @@ def test_unscaled_it_begins_with_the_gradient_itself():
     x = np.array([3.0, 4.0])
     loss = lambda x: x @ x / 20  # noqa: E731
     for scaled, wanted in ((False, -0.1), (True, -0.1)):
-        update, _ = optim.lbfgs(scale_init_precond=scaled, max_linesearch_steps=1).update(
-            x / 10, optim.lbfgs().init(x), x, value_fn=loss
-        )
+        optimiser = optim.lbfgs(scale_init_precond=scaled, max_linesearch_steps=1)
+        update, _ = optimiser.update(x / 10, optimiser.init(x), x, value_fn=loss)
         np.testing.assert_allclose(update, wanted * x)
     loss = lambda x: x @ x  # noqa: E731
     update, _ = optim.lbfgs().update(2 * x, optim.lbfgs().init(x), x, value_fn=loss)

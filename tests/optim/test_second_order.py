@@ -216,7 +216,7 @@ def test_lbfgs_forgets_steps_whose_curvature_is_not_positive():
     assert values == sorted(values, reverse=True)
 
 
-# ------------------------------------------------------------- values that are not finite
+# ----------------------------------------------------------- values that are not finite
 
 
 @EACH
@@ -265,9 +265,7 @@ def test_where_no_step_decreases_the_loss_updates_are_zero(name):
     factory, extra = METHODS[name]
     optimiser = factory()
     x = np.array([1.0, 2.0])
-    updates, state = optimiser.update(
-        -x, optimiser.init(x), x, **extra(x, squares)
-    )
+    updates, state = optimiser.update(-x, optimiser.init(x), x, **extra(x, squares))
     np.testing.assert_array_equal(updates, 0.0)
     assert float(state.step_size) == 0.0
     assert float(state.value) == 2.5
@@ -379,7 +377,9 @@ def test_steps_on_another_librarys_arrays_are_numpys(name, library):
 def test_a_chain_hands_the_loss_to_those_who_take_it(name):
     factory, extra = METHODS[name]
     x = np.array([1.0, 2.0])
-    optimiser = optim.chain(optim.clip_by_global_norm(10.0), factory(), optim.scale(0.5))
+    optimiser = optim.chain(
+        optim.clip_by_global_norm(10.0), factory(), optim.scale(0.5)
+    )
     assert isinstance(optimiser, optim.GradientTransformationExtraArgs)
     updates, _ = optimiser.update(x, optimiser.init(x), x, **extra(x, squares))
     alone = factory()
@@ -411,12 +411,12 @@ def test_a_value_that_is_given_is_not_computed_again(name):
         return squares(x)
 
     counts = []
-    for given in ({}, {"value": 2.5}):
+    for known in ({}, {"value": 2.5}):
         factory, extra = METHODS[name]
         optimiser = factory()
         x = np.array([1.0, 2.0])
         calls.clear()
-        _, state = optimiser.update(x, optimiser.init(x), x, **extra(x, loss), **given)
+        _, state = optimiser.update(x, optimiser.init(x), x, **extra(x, loss), **known)
         counts.append(len(calls))
         assert float(state.value) < 2.5
     assert counts[1] == counts[0] - 1

@@ -7,9 +7,10 @@ entry of each block: the derivative by one matrix, or by a pair of them.
 That can hold for a single entry, or for a block that is a difference of nearly equal
 terms, only up to the rounding of those terms, whoever computes it.  The derivatives of
 cross-entropy are such differences where the softmax is almost one for the label:
-``J^T (p - y)``, and ``J^T (diag(p) - p p^T) J`` plus a multiple of ``p - y``.  There the
-rounding of the terms is allowed for, and it is stated by :func:`rounding`; everywhere
-else, and for mean squared error always, the bound is 1e-8 of the block and no more.
+``J^T (p - y)``, and ``J^T (diag(p) - p p^T) J`` and a multiple of ``p - y``.  A few
+roundings of these terms (``Network.rounding``) are allowed for there; they are nothing
+beside 1e-8 of the block unless it cancels to a millionth.  For mean squared error the
+bound is 1e-8 of the block and no more.
 """
 
 from typing import NamedTuple
@@ -192,8 +193,10 @@ def test_cross_entropy_is_right_however_sure_the_softmax_is(gap):
         value = gap * label + np.log1p(np.exp(-gap))
         np.testing.assert_allclose(loss(p), value, rtol=1e-12, atol=1e-15 * gap)
         gradient = funcad.grad(loss)(p).tree[0][0]
-        wanted = np.array([-small, small]) if label == 0 else (1 - small) * np.array(
-            [1.0, -1.0]
+        wanted = (
+            np.array([-small, small])
+            if label == 0
+            else (1 - small) * np.array([1.0, -1.0])
         )
         np.testing.assert_allclose(gradient, wanted, rtol=1e-8, atol=4e-16)
         np.testing.assert_allclose(

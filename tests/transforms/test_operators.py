@@ -247,7 +247,7 @@ def test_gauss_newton_of_a_linear_model_is_the_hessian():
     np.testing.assert_allclose(got, wanted, rtol=1e-12)
 
 
-# -------------------------------------------------------------------- SciPy's algorithms
+# ------------------------------------------------------------------- SciPy's algorithms
 
 
 def test_scipys_eigenvalues_singular_values_and_solutions_are_the_matrixs():

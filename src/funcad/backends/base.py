@@ -26,7 +26,9 @@ class Backend:
         """The library's ``scipy.sparse.linalg``, imported where it is first needed."""
         raise NotImplementedError
 
-    def linear_operator(self, shape: tuple[int, int], dtype: Any, **products: Any) -> Any:
+    def linear_operator(
+        self, shape: tuple[int, int], dtype: Any, **products: Any
+    ) -> Any:
         """An operator of ``sparse_linalg`` by its ``matvec``, ``rmatvec``, ..."""
         return self.sparse_linalg.LinearOperator(shape, dtype=dtype, **products)
 

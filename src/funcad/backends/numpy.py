@@ -36,7 +36,9 @@ class NumpyBackend(Backend):
 
         return scipy.sparse.linalg
 
-    def linear_operator(self, shape: tuple[int, int], dtype: Any, **products: Any) -> Any:
+    def linear_operator(
+        self, shape: tuple[int, int], dtype: Any, **products: Any
+    ) -> Any:
         return _operator_class()(shape, dtype, **products)
 
     def from_host(self, x: Any) -> Any:

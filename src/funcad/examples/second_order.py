@@ -184,7 +184,8 @@ def table(runs: Sequence[Run], problem: Problem) -> str:
     lines = [" " * 18 + "".join(run.name.rjust(width) for run in runs)]
     for count in _ladder(1, longest):
         cells = [
-            f"{run.losses[count]:.5f}" if count < len(run.losses) else "" for run in runs
+            f"{run.losses[count]:.5f}" if count < len(run.losses) else ""
+            for run in runs
         ]
         lines.append(_row(f"{count} iterations", cells, width))
     for limit in _ladder(0.01, slowest):
@@ -197,7 +198,9 @@ def table(runs: Sequence[Run], problem: Problem) -> str:
         _row("iterations", [f"{len(run.losses) - 1}" for run in runs], width),
         _row("seconds", [f"{run.seconds[-1]:.2f}" for run in runs], width),
         _row("last loss", [f"{run.losses[-1]:.5f}" for run in runs], width),
-        _row("test accuracy", [f"{problem.accuracy(r.params):.1%}" for r in runs], width),
+        _row(
+            "test accuracy", [f"{problem.accuracy(r.params):.1%}" for r in runs], width
+        ),
     ]
     return "\n".join(lines)
 
@@ -209,7 +212,7 @@ def after(run: Run, seconds: float) -> float | None:
     return run.losses[int(np.searchsorted(run.seconds, seconds, side="right")) - 1]
 
 
-def _ladder(first: float, last: float) -> list[float]:
+def _ladder(first: float, last: float) -> list[Any]:
     """1, 2, 5, 10, 20, 50, ... from the first to the last."""
     powers = range(int(np.floor(np.log10(first))), int(np.log10(max(last, first))) + 1)
     steps = [step * 10.0**power for power in powers for step in (1, 2, 5)]
@@ -246,7 +249,9 @@ def plot(runs: Sequence[Run]) -> Any:
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.grid(alpha=0.3)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=5)
+    figure.legend(
+        *left.get_legend_handles_labels(), loc="outside upper center", ncols=5
+    )
     return figure
 
 
@@ -271,6 +276,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    if options.out:
+        try:
+            options.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            print(
+                f"{PROGRAM}: cannot make {options.out}: {error.strerror or error}",
+                file=sys.stderr,
+            )
+            return 2
     from tqdm import tqdm
 
     problem = digits(options.hidden, options.examples, options.seed, options.decay)
@@ -290,14 +304,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
     print(table(runs, problem))
     if options.out:
-        try:
-            options.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            print(
-                f"{PROGRAM}: cannot make {options.out}: {error.strerror or error}",
-                file=sys.stderr,
-            )
-            return 2
         plot(runs).savefig(options.out / "loss.png", dpi=150)
         print(f"loss curves in {options.out / 'loss.png'}")
     return 0
@@ -337,7 +343,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="S",
         help="time for a method (default: 10; quick: 1)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="decides all that is random")
+    parser.add_argument(
+        "--seed", type=_seed, default=0, help="decides all that is random"
+    )
     parser.add_argument(
         "--decay",
         type=_positive(float),
@@ -368,6 +376,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if options.examples > 1600:
         parser.error("--examples: there are 1797, and some are kept for the test")
     return options
+
+
+def _seed(argument: str) -> int:
+    value = int(argument)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is negative")
+    return value
 
 
 def _positive(kind: Callable[[str], Any]) -> Callable[[str], Any]:

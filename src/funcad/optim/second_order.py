@@ -108,9 +108,9 @@ def newton_cg(
     -----
     Where a direction of negative curvature is met, the solution takes the step along
     it that the same positive curvature would ask for, and ends: each step goes down,
-    whatever the Hessian is, and away from saddle points.  If no step decreases the loss, as at a minimum to
-    rounding, updates are zero.  The parameters are real; SciPy computes with values, so
-    ``update`` cannot itself be transformed.
+    whatever the Hessian is, and away from saddle points.  If no step decreases the
+    loss, as at a minimum to rounding, updates are zero.  The parameters are real; SciPy
+    computes with values, so ``update`` cannot itself be transformed.
 
     References
     ----------
