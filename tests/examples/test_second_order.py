@@ -20,7 +20,7 @@ def problem():
 @pytest.fixture(scope="module")
 def runs(problem):
     return [
-        train(name, method, problem, iterations=12, seconds=60.0)
+        train(name, method, problem, iterations=8, seconds=60.0)
         for name, method in methods().items()
     ]
 
@@ -28,7 +28,7 @@ def runs(problem):
 def test_every_method_learns(runs):
     assert [run.name for run in runs] == list(methods())
     for run in runs:
-        assert len(run.losses) == len(run.seconds) == 13
+        assert len(run.losses) == len(run.seconds) == 9
         assert run.losses[-1] < 0.9 * run.losses[0]
         assert run.seconds == sorted(run.seconds)
 
@@ -72,15 +72,15 @@ def test_a_run_ends_when_its_time_is_over(problem):
     method = methods()["gradient descent"]
     run = train("gd", method, problem, iterations=10**6, seconds=0.05)
     assert len(run.losses) < 10**5
-    assert run.seconds[-2] <= 0.05 < run.seconds[-1]
+    assert all(t <= 0.05 for t in run.seconds[:-1]) and run.seconds[-1] > 0.05
 
 
 def test_the_table_says_what_the_runs_were(problem, runs):
     text = table(runs, problem)
     lines = text.splitlines()
     assert lines[0].split() == " ".join(methods()).split()
-    (row,) = [line for line in lines if line.strip().startswith("10 iterations")]
-    assert row.split()[2:] == [f"{run.losses[10]:.5f}" for run in runs]
+    (row,) = [line for line in lines if line.strip().startswith("5 iterations")]
+    assert row.split()[2:] == [f"{run.losses[5]:.5f}" for run in runs]
     (row,) = [line for line in lines if line.strip().startswith("last loss")]
     assert row.split()[2:] == [f"{run.losses[-1]:.5f}" for run in runs]
 

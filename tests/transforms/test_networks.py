@@ -172,7 +172,7 @@ def test_reverse_mode_agrees_with_forward_mode(activation, loss, inputs):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_one_sample_through_one_unit_and_weights_of_zero(activation, loss, inputs):
     rng = np.random.default_rng(0)
-    for layers in (1, 2, 6):
+    for layers in (1, 6):
         for width, samples, zeros in ((1, 1, 0.0), (1, 1, 1.0), (2, 3, 1.0)):
             shape = layers, width, samples
             check(network(rng, activation, loss, *shape, inputs, 1.0, zeros), rng)
