@@ -4,13 +4,14 @@ A node is a value that a function computes, v₁, v₂, ... after the inputs ...
 (numbered as in A. Griewank and A. Walther, *Evaluating derivatives*, SIAM 2008, section
 2.2).  Forward mode carries a tangent v̇ to each, in the same order; reverse mode an
 adjoint v̄, the derivative of the result by the node, in the opposite order.  The numbers
-are those of ``jvp``, and of one operation's pullback after the other; the formulas
-beside them are read off the programs that these write.
+are those of the Dual trace, and of one operation's transpose after the other; the
+formulas beside them are read off the programs that ``jvp`` and ``vjp`` write.
 """
 
 from __future__ import annotations
 
 import inspect
+import itertools
 import unicodedata
 from collections.abc import Callable, Sequence
 from html import escape
@@ -42,7 +43,8 @@ from funcad.transforms.arguments import (
     wraps,
     zero_tangent,
 )
-from funcad.transforms.forward import jvp, matching_leaves, record
+from funcad.transforms.dual import Dual, DualTrace
+from funcad.transforms.forward import matching_leaves, record
 from funcad.transforms.linear import transpose
 from funcad.transforms.recording import RecordTrace
 from funcad.viz.formulas import (
@@ -93,8 +95,9 @@ def trace(
     Parameters
     ----------
     f : callable
-        Function of pytrees of arrays.  It may branch by values; what a jitted or
-        checkpointed function computes is shown operation by operation, too.
+        Function of pytrees of arrays, which may branch by values.  What a jitted or
+        checkpointed function computes is shown operation by operation, too; a loop of
+        ``funcad.lax`` and a function with a custom rule are one operation each.
     *args : pytree
         Arguments at which to differentiate.
     mode : {"forward", "reverse"}, optional
@@ -255,17 +258,15 @@ class _Run(NamedTuple):
     """Of the inputs, the other variables, and the outputs."""
     smooth: list[int]
     """Numbers of the leaves that have tangents."""
-    active: set[Var]
-    """The variables whose values depend on these leaves, and are floats."""
+
+    @property
+    def moving(self) -> list[Var]:
+        """The variables of these leaves."""
+        return [self.program.inputs[i] for i in self.smooth]
 
     def marked(self, v: Var, mark: str) -> str:
         """Name of a variable's tangent or adjoint."""
         return accented(self.names[v], mark)
-
-    def operation(self, e: Equation) -> Operation:
-        """The equation as a function of what has tangents."""
-        moving = {v: None for v in e.inputs if type(v) is Var and v in self.active}
-        return Operation(e, list(moving), [v for v in e.outputs if v in self.active])
 
     @property
     def outputs(self) -> list[tuple[int, Any]]:
@@ -286,18 +287,9 @@ def _run(f: Callable[..., Any], args: tuple[Any, ...]) -> _Run:
             f"which there are none among the arguments ({given or 'there are none'}). "
             "Pass floats, such as 2.0 instead of 2."
         )
+    _refuse_tracers(leaves, names)
     program, constants, outs, out_tree = _path_taken(f, leaves, treedef)
-    everything = [
-        *zip(names, leaves),
-        *(("a value from outside", c) for c in constants),
-    ]
-    for name, x in everything:
-        if isinstance(x, Tracer):
-            raise ConcretizationError(
-                f"trace shows values, and {name}, {aval_of(x)}, belongs to a transform "
-                "around the call. Trace the transformed function instead: "
-                "trace(funcad.grad(f), x), not grad of a function that calls trace."
-            )
+    _refuse_tracers(constants, ["an array that the function closes over"])
     values = dict(zip(program.inputs, [*leaves, *constants], strict=True))
     nodes: list[Node] = []
     node_of: dict[Var, int] = {}
@@ -314,25 +306,32 @@ def _run(f: Callable[..., Any], args: tuple[Any, ...]) -> _Run:
     for i, v in enumerate(program.inputs[len(leaves) :]):
         add(v, subscripted("c", i + 1), "constant")
     first = len(nodes) - 1
-    active = {program.inputs[i] for i in smooth}
     for e in program.equations:
         operands = [values[v] if type(v) is Var else v for v in e.inputs]
         results = bind(e.primitive, operands, e.params)
         values.update(zip(e.outputs, results if e.primitive.multiple else [results]))
         for v, text in zip(e.outputs, formulas(e, letters)):
             add(v, subscripted("v", len(nodes) - first), text, e)
-        if not active.isdisjoint(v for v in e.inputs if type(v) is Var):
-            active.update(v for v in e.outputs if has_tangent(v))
+    taken = any(name.startswith("y") for name in names)
     paths = tree.flatten_with_path(tree.unflatten(out_tree, outs))[0]
     for (path, _), v in zip(paths, program.outputs, strict=True):
-        name, text = "y" + tree.keystr(path), text_of(v, letters)
+        name = ("result" if taken else "y") + tree.keystr(path)
+        text = text_of(v, letters)
         if type(v) is Var:
             nodes.append(Node(name, text, values[v], (node_of[v],)))
         else:
             nodes.append(Node(name, text, v))
-    return _Run(
-        program, leaves, treedef, out_tree, values, letters, nodes, smooth, active
-    )
+    return _Run(program, leaves, treedef, out_tree, values, letters, nodes, smooth)
+
+
+def _refuse_tracers(values: Sequence[Array], names: Sequence[str]) -> None:
+    for x, name in zip(values, itertools.cycle(names)):
+        if isinstance(x, Tracer):
+            raise ConcretizationError(
+                f"trace shows values, and {name}, {aval_of(x)}, belongs to a transform "
+                "around the call. Trace the transformed function instead, as in "
+                "trace(funcad.grad(f), x)."
+            )
 
 
 def _path_taken(
@@ -389,34 +388,48 @@ def _forward(run: _Run, seed: Any) -> EvaluationTrace:
         ]
     else:
         sweeps, seeds = ["value"], [_given_tangents(run, seed)]
-    variables = [v for v in run.names if v in run.active]
-    moving = [run.program.inputs[i] for i in run.smooth]
-    every = Program(run.program.inputs, run.program.equations, variables)
-    inputs = [run.values[v] for v in run.program.inputs]
-
-    def values_at(*xs: Array) -> list[Array]:
-        for i, x in zip(run.smooth, xs, strict=True):
-            inputs[i] = x
-        return every.evaluate(inputs)
-
+    columns = [_tangents(run, tangents) for tangents in seeds]
     number = {v: i for i, v in enumerate(run.names)}
-    columns = [jvp(values_at, point, s)[1] for s in seeds]
-    tangents = dict(zip(variables, zip(*columns, strict=True), strict=True))
-    expressions = dict.fromkeys(moving, "seed")
-    for e in run.program.equations:
-        operation = run.operation(e)
-        dots = [run.marked(v, _DOT) for v in operation.moving]
-        texts = tangent_formulas(operation, run.names, dots)
-        expressions.update(zip(operation.results, texts, strict=True))
     steps = [
-        Step(run.marked(v, _DOT), expressions[v], tangents[v], number[v])
-        for v in variables
+        Step(run.marked(v, _DOT), "seed", tuple([c[v] for c in columns]), number[v])
+        for v in run.moving
     ]
+    for e in run.program.equations:
+        moving, results = ([v for v in vs if v in columns[0]] for vs in _variables(e))
+        if not results:
+            continue
+        dots = [run.marked(v, _DOT) for v in moving]
+        texts = tangent_formulas(Operation(e, moving, results), run.names, dots)
+        for v, text in zip(results, texts, strict=True):
+            values = tuple([c[v] for c in columns])
+            steps.append(Step(run.marked(v, _DOT), text, values, number[v]))
     for i, v in run.outputs:
-        if v in run.active:
-            name = accented(run.nodes[i].name, _DOT)
-            steps.append(Step(name, run.marked(v, _DOT), tangents[v], i))
+        if v in columns[0]:
+            name, values = run.nodes[i].name, tuple([c[v] for c in columns])
+            steps.append(Step(accented(name, _DOT), run.marked(v, _DOT), values, i))
     return EvaluationTrace("forward", run.nodes, steps, sweeps)
+
+
+def _tangents(run: _Run, tangents: Sequence[Array]) -> dict[Var, Array]:
+    """The tangents of all variables that have one, in one sweep."""
+    variables = list(run.names)
+    every = Program(run.program.inputs, run.program.equations, variables)
+    moved = dict(zip(run.moving, tangents, strict=True))
+    dual = DualTrace()
+    try:
+        inputs = [
+            Dual(dual, run.values[v], moved[v]) if v in moved else run.values[v]
+            for v in every.inputs
+        ]
+        found = [dual.unpack(x)[1] for x in every.evaluate(inputs)]
+    finally:
+        dual.alive = False
+    return {v: t for v, t in zip(variables, found, strict=True) if t is not None}
+
+
+def _variables(e: Equation) -> tuple[list[Var], list[Var]]:
+    """What an equation reads, each once, and what it defines."""
+    return list(dict.fromkeys(v for v in e.inputs if type(v) is Var)), list(e.outputs)
 
 
 def _ones(x: Array, ones: bool) -> Array:
@@ -451,22 +464,22 @@ def _reverse(run: _Run, seed: Any) -> EvaluationTrace:
         adjoints[v] = contribution
         steps.append(Step(name, text, (contribution,), number[v]))
 
+    pullbacks, active = _recorded(run)
     for (i, v), ct in zip(run.outputs, _seeds(run, seed), strict=True):
         if ct is not None:
             name = accented(run.nodes[i].name, _BAR)
             steps.append(Step(name, "seed", (ct,), i))
-            if v in run.active:
+            if v in active:
                 arrive(v, name, ct)
-    for e in reversed(run.program.equations):
-        operation = run.operation(e)
-        results = [v for v in operation.results if v in adjoints]
-        if not results:
+    for operation, linear in reversed(pullbacks):
+        cts = [adjoints.get(v) for v in operation.results]
+        reached = [v for v in operation.results if v in adjoints]
+        if not reached:
             continue
-        operation = operation._replace(results=results)
-        bars = [run.marked(v, _BAR) for v in results]
-        texts = cotangent_formulas(operation, run.names, bars)
-        cts = _pulled_back(operation, run.values, [adjoints[v] for v in results])
-        for v, text, ct in zip(operation.moving, texts, cts, strict=True):
+        bars = [run.marked(v, _BAR) for v in reached]
+        texts = cotangent_formulas(operation._replace(results=reached), run.names, bars)
+        contributions = transpose(linear, cts)
+        for v, text, ct in zip(operation.moving, texts, contributions, strict=True):
             if ct is not None:
                 arrive(v, text, ct)
     for i in run.smooth:
@@ -478,14 +491,31 @@ def _reverse(run: _Run, seed: Any) -> EvaluationTrace:
     return EvaluationTrace("reverse", run.nodes, steps, ["value"])
 
 
-def _pulled_back(
-    operation: Operation, values: dict[Var, Array], cts: list[Array]
-) -> list[Array | None]:
-    """Cotangents of what moves, from those of the results of one operation."""
-    function, point = operation.at(values)
-    leaves, treedef = tree.flatten(tuple(point))
-    linear = record(function, tuple(point), {}, leaves, treedef, False, "trace")
-    return transpose(linear.program, cts)
+def _recorded(run: _Run) -> tuple[list[tuple[Operation, Program]], set[Var]]:
+    """Operations through which tangents go, with their linear programs.
+
+    And the variables that have tangents.
+    """
+    active = set(run.moving)
+    out = []
+    for e in run.program.equations:
+        operands, results = _variables(e)
+        moving = [v for v in operands if v in active]
+        if not moving:
+            continue
+        function, point = Operation(e, moving, results).at(run.values)
+        leaves, treedef = tree.flatten(tuple(point))
+        linear = record(
+            function, tuple(point), {}, leaves, treedef, False, "trace"
+        ).program
+        kept = [i for i, v in enumerate(linear.outputs) if v is not None]
+        if kept:
+            results = [results[i] for i in kept]
+            outputs = [linear.outputs[i] for i in kept]
+            linear = Program(linear.inputs, linear.equations, outputs)
+            out.append((Operation(e, moving, results), linear))
+            active.update(results)
+    return out, active
 
 
 def _seeds(run: _Run, seed: Any) -> list[Array | None]:
@@ -549,7 +579,9 @@ def value_text(x: Array) -> str:
 
 
 def _entries(x: Any) -> str:
-    return f"[{', '.join(map(_entries, x))}]" if isinstance(x, list) else number_text(x)
+    if not isinstance(x, (list, tuple)):
+        return number_text(x)
+    return f"[{', '.join(map(_entries, x))}]"
 
 
 def _width(text: str) -> int:

@@ -127,7 +127,8 @@ def _written(
 
     try:
         program = make_program(both)(
-            *([_like(v) for v in vs] for vs in (operands, directions))
+            [v.weak(0) if v.weak else _like(v) for v in operands],
+            [_like(v) for v in directions],
         )
     except FuncadError:  # a custom rule that branches on values, say
         return None
@@ -146,7 +147,6 @@ def _written(
 
 
 def _like(v: Var) -> ShapeDtypeStruct:
-    # of a number, how Python computes with it is no part of a formula
     return ShapeDtypeStruct(v.shape, v.dtype)
 
 
@@ -176,16 +176,23 @@ def _calls(e: Equation, texts: Sequence[str | None]) -> list[str | None]:
     plain = [Var(v.shape, v.dtype) if isinstance(v, Var) else v for v in e.inputs]
     whole = expression(e._replace(inputs=plain), places, None)
     if whole is None:
-        head = e.primitive.name
-        if not programs_in(e.params):
-            pieces = equation_pieces(e._replace(inputs=()), Names(), Inner())
-            head = "".join(p.text for p in pieces)
-        whole = f"{head}({', '.join(places)})"
+        whole = f"{_head(e)}({', '.join(places)})"
     whole = _PLACES.sub(lambda found: _in_place(found, known), whole)
-    whole = whole.replace("np.", "")
+    whole = whole.replace("np.", "").replace(", copy=False", "")
     if not e.primitive.multiple:
         return [whole]
+    if len(e.outputs) == 1:
+        is_tuple = whole.startswith("(") and whole.endswith(",)")
+        return [whole[1:-2] if is_tuple else whole]
     return [f"{whole}[{i}]" for i in range(len(e.outputs))]
+
+
+def _head(e: Equation) -> str:
+    """What stands before the operands of an equation that has no formula of its own."""
+    if programs_in(e.params):  # a function of the user's, perhaps
+        return getattr(e.params.get("rule"), "name", e.primitive.name)
+    pieces = equation_pieces(e._replace(inputs=()), Names(), Inner())
+    return "".join(p.text for p in pieces)
 
 
 def _in_place(found: re.Match[str], texts: Sequence[str]) -> str:
