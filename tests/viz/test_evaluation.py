@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import funcad
+from funcad.core.tracing import registry
 from funcad.errors import (
     ArgumentError,
     ConcretizationError,
@@ -21,6 +22,7 @@ from funcad.errors import (
     NonScalarOutputError,
     TangentMismatchError,
     TreeStructureError,
+    UnboundedLoopError,
 )
 from funcad.viz.evaluation import accented, subscripted, value_text
 from properties import assert_close, for_all, generators, placed
@@ -222,8 +224,28 @@ def test_integers_and_what_nothing_depends_on(mode):
 def test_results_that_are_arguments_or_constants():
     t = trace(lambda x: (x, x, 3.0), 2.0, mode="reverse", seed=(1.0, 2.0, 5.0))
     assert t.steps[-1].values[0] == 3.0
+    jitted = funcad.jit(lambda x: (x * np.ones(2), np.ones(2)))
+    assert len(trace(jitted, 2.0).steps) == 3
+    seed = (np.ones(2), np.ones(2))
+    assert trace(jitted, 2.0, mode="reverse", seed=seed).steps[-1].values[0] == 2.0
     assert trace(lambda x: None, 2.0).nodes[-1].expression == "x"
     assert trace(lambda x: 3.0, 2.0, mode="reverse").steps[-1].values[0] == 0.0
+
+
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
+def test_what_is_held_constant_has_no_derivative(mode):
+    t = trace(lambda x: x * funcad.stop_gradient(x), 3.0, mode=mode)
+    assert t.steps[-1].values[0] == 3.0
+    assert 1 not in [step.node for step in t.steps]
+
+
+def test_forward_mode_goes_where_reverse_mode_cannot():
+    def g(x):
+        return funcad.lax.while_loop(lambda c: c < 10, lambda c: c * c, x)
+
+    assert trace(g, 2.0).steps[-1].values[0] == funcad.jvp(g, (2.0,), (1.0,))[1] == 32
+    with pytest.raises(UnboundedLoopError):
+        trace(g, 2.0, mode="reverse")
 
 
 def test_dtypes_are_kept():
@@ -253,11 +275,11 @@ def test_any_library_of_arrays(library, mode):
 # ------------------------------------------------------------------------ the formulas
 
 PLAIN = str.maketrans("₋₀₁₂₃₄₅₆₇₈₉\u0307\u0304", "m0123456789tb")
-NUMPY = {name: getattr(np, name) for name in dir(np) if not name.startswith("_")}
+SCOPE = dict(registry) | {name: getattr(np, name) for name in np.__all__}
 
 
 def plain(text):
-    """A formula in names that Python has, too."""
+    """A formula with names that Python can read."""
     return unicodedata.normalize("NFD", text).translate(PLAIN)
 
 
@@ -265,12 +287,12 @@ def check_formulas(t, sweep=0):
     known = {plain(n.name): np.asarray(n.value)[()] for n in t.nodes}
     for node in t.nodes[2:]:
         if node.expression != "constant":
-            value = eval(plain(node.expression), NUMPY, known)
+            value = eval(plain(node.expression), SCOPE, known)
             assert_close(value, node.value, 1e-5, 1e-7)
     # in the order of steps: an adjoint that is added to is what it has come to
     for step in t.steps:
         if step.expression != "seed" and "∂" not in step.expression:
-            value = eval(plain(step.expression), NUMPY, known)
+            value = eval(plain(step.expression), SCOPE, known)
             assert_close(value, step.values[sweep], 1e-5, 1e-7)
         known[plain(step.name)] = step.values[sweep]
 

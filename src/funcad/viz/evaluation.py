@@ -404,7 +404,7 @@ def _forward(run: _Run, seed: Any) -> EvaluationTrace:
             values = tuple([c[v] for c in columns])
             steps.append(Step(run.marked(v, _DOT), text, values, number[v]))
     for i, v in run.outputs:
-        if v in columns[0]:
+        if type(v) is Var and v in columns[0]:
             name, values = run.nodes[i].name, tuple([c[v] for c in columns])
             steps.append(Step(accented(name, _DOT), run.marked(v, _DOT), values, i))
     return EvaluationTrace("forward", run.nodes, steps, sweeps)
@@ -469,7 +469,7 @@ def _reverse(run: _Run, seed: Any) -> EvaluationTrace:
         if ct is not None:
             name = accented(run.nodes[i].name, _BAR)
             steps.append(Step(name, "seed", (ct,), i))
-            if v in active:
+            if type(v) is Var and v in active:
                 arrive(v, name, ct)
     for operation, linear in reversed(pullbacks):
         cts = [adjoints.get(v) for v in operation.results]
