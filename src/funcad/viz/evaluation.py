@@ -575,7 +575,7 @@ def value_text(x: Array) -> str:
     low, high = x.min().item(), x.max().item()
     if low == high:
         return f"{aval_of(x)}, all {number_text(low)}"
-    return f"{aval_of(x)} in [{number_text(low)}, {number_text(high)}]"
+    return f"{aval_of(x)} in [{number_text(low, 3)}, {number_text(high, 3)}]"
 
 
 def _entries(x: Any) -> str:

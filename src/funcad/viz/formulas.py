@@ -159,12 +159,12 @@ def text_of(v: Any, names: Any) -> Any:
     return number_text(v)
 
 
-def number_text(x: Any) -> str:
+def number_text(x: Any, digits: int = 6) -> str:
     """A number in few digits."""
     x = x if type(x) in PYTHON_SCALARS else x.item()
     if isinstance(x, (bool, int)):
         return str(x)
-    return f"{x + 0.0:.6g}"  # no minus before a zero
+    return f"{x + 0.0:.{digits}g}"  # no minus before a zero
 
 
 def _calls(e: Equation, texts: Sequence[str | None]) -> list[str | None]:
