@@ -77,6 +77,7 @@ __all__ = [
     "ravel_pytree",
     "remat",
     "stop_gradient",
+    "tape",
     "testing",
     "tree",
     "value_and_grad",
@@ -118,6 +119,7 @@ _ON_DEMAND = (
     "optim",
     "random",
     "scipy",
+    "tape",
     "testing",
     "viz",
 )

@@ -36,7 +36,10 @@ from funcad.core.errors import (
 Array = Any  # a NumPy or CuPy array, a scalar, or a tracer that stands for one
 Params = dict[str, Any]
 
-_levels = itertools.count(1)
+LOWEST_LEVEL = 1
+"""Below every transform: the level of tracers that outlive the calls they are made in."""
+
+_levels = itertools.count(LOWEST_LEVEL + 1)
 PYTHON_SCALARS = (bool, int, float, complex)
 
 
