@@ -165,10 +165,8 @@ class TapeError(FuncadError, RuntimeError):
     """A step of `funcad.tape` that the recorded operations do not allow."""
 
 
-class ModuleError(FuncadError, TypeError, KeyError):
+class ModuleError(FuncadError, TypeError, RuntimeError):
     """A module whose parameters are not what they should be, or are not there."""
-
-    __str__ = Exception.__str__
 
 
 class EscapedTracerError(FuncadError, RuntimeError):

@@ -127,10 +127,10 @@ class Function:
         # a result that was saved is found again by its place, so that no record holds
         # itself; what else was saved is kept as it is now
         places = {id(x): i for i, x in enumerate(outs)}
+        for x in args:
+            places.pop(id(x), None)
         ctx._saved = [
-            places[id(x)]
-            if id(x) in places and not any(x is arg for arg in args)
-            else x and attach(x._value, x._node)
+            x if x is None else places.get(id(x), attach(x._value, x._node))
             for x in ctx._saved
         ]
         several = isinstance(out, tuple)

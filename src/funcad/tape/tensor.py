@@ -34,6 +34,7 @@ from funcad.core.tracing import (
 )
 from funcad.tape.nodes import Extras, Node, Operation, Selection, linearise
 from funcad.tape.recording import recording
+from funcad.transforms.custom_calls import refuse_captured
 from funcad.transforms.linear import LinearTrace
 
 
@@ -45,6 +46,7 @@ class TapeTrace(Trace):
     """
 
     __slots__ = ()
+    computes_at_once = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,6 +72,8 @@ class TapeTrace(Trace):
         ):
             ans = bind(primitive, values, params)
             if primitive.multiple:
+                # a function with a rule of its own may have closed over a tensor
+                refuse_captured(ans, self.level - 1)
                 return tuple([attach(a, None) for a in ans])
             return attach(ans, None)
         if None in parents:
@@ -80,8 +84,11 @@ class TapeTrace(Trace):
         else:
             wanted = [parent is not None for parent in parents]
             trace = LinearTrace(values)
+            trace.level = self.level - 1
             ans, program = linearise(trace, primitive, values, wanted, params, None)
             trace.alive = False
+            # linearised once more, it runs on tensors and not for this trace
+            params = {name: p for name, p in params.items() if p is not self}
         node = Operation(tuple(parents), (primitive, values, params, ans, program))
         if not primitive.multiple:
             return attach(ans, node if ans.dtype.kind in "fc" else None)
@@ -524,13 +531,28 @@ class Tensor(Tracer):
             )
         return self._value
 
+    # as PyTorch's, tensors are told apart by identity in sets and dictionaries
+    __hash__ = object.__hash__
+
     def __reduce__(self) -> tuple[Any, ...]:
         if not self.is_leaf:
             raise TapeError(
                 f"this tensor, {aval_of(self)}, cannot be copied deeply or pickled: it "
                 f"was computed from others ({self._node!r}). Write t.detach()."
             )
-        return _restored, (type(self), np.copy(self._value), self.requires_grad)
+        return _restored, (type(self), self._value, self.requires_grad)
+
+    def __copy__(self) -> Tensor:
+        restored, args = self.__reduce__()
+        # the array is shared: nobody writes into it
+        copied: Tensor = restored(*args)
+        if self._node is not None and self.grad is not None:
+            copied.grad = self.grad.detach()
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        memo[id(self)] = copied = self.__copy__()
+        return copied
 
     # ----------------------------------------------------------------------- in place
 
@@ -699,12 +721,15 @@ for _symbol, _name in {
         setattr(Tensor, f"{_name}_", _update)
 Tensor.div_ = Tensor.__itruediv__  # type: ignore[attr-defined]
 
+def _method(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda self, *args, **kwargs: function(self, *args, **kwargs)
+
+
 for _name in (
     *("exp", "expm1", "log", "log1p", "sqrt", "square", "sign", "abs", "sin", "cos"),
-    *("tan", "sinh", "cosh", "tanh", "matmul", "maximum", "minimum"),
+    *("tan", "sinh", "cosh", "tanh", "matmul", "maximum", "minimum", "pow"),
 ):
-    setattr(Tensor, _name, getattr(fnp, _name))
-Tensor.pow = fnp.power  # type: ignore[attr-defined]
+    setattr(Tensor, _name, _method(getattr(fnp, _name)))
 
 
 def _network_function(name: str) -> Callable[..., Any]:
