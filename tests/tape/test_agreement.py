@@ -152,5 +152,3 @@ def test_the_program_of_a_graph_computes_what_the_tape_did():
             np.testing.assert_allclose(
                 graph(*[x[()] for x in others])[0], program(*others), rtol=1e-12
             )
-
-

@@ -88,8 +88,8 @@ def grad(
         for i, node in enumerate(nodes):
             if node not in found:
                 raise TapeError(
-                    f"grad: no output depends on inputs[{i}], {aval_of(targets[i])}, so it "
-                    "has no gradient. Write allow_unused=True to be given None there, "
+                    f"grad: no output depends on inputs[{i}], {aval_of(targets[i])}, so "
+                    "it has no gradient. Write allow_unused=True to be given None there, "
                     "or leave it out."
                 )
     return tuple([_as_tensor(found[n]) if n in found else None for n in nodes])
@@ -102,7 +102,7 @@ def run_backward(
     create_graph: bool,
     inputs: Tensor | Sequence[Tensor] | None,
 ) -> None:
-    """What `Tensor.backward` does: gradients of the leaves, added to their ``.grad``."""
+    """Add gradients to the leaves, as `Tensor.backward` says."""
     wanted = None
     if inputs is not None:
         targets = _several(inputs, "backward", "inputs")
@@ -144,8 +144,8 @@ def _walk(
     """
     if len(gradients) != len(outputs):
         raise TangentMismatchError(
-            f"{caller}: there are {len(outputs)} outputs and {len(gradients)} gradients "
-            "of them. Give one for each, or None."
+            f"{caller}: there are {len(outputs)} outputs and {len(gradients)} "
+            "gradients of them. Give one for each, or None."
         )
     pending: dict[Node, Any] = {}
     for i, (y, g) in enumerate(zip(outputs, gradients)):

@@ -105,13 +105,13 @@ class Module:
         return self.forward(*args, **kwargs)
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and those inside, each once, with names (its own is "")."""
+        """Itself and the modules inside, each once, with names (its own is "")."""
         for name, found in _walk(self, prefix, set()):
             if isinstance(found, Module):
                 yield name, found
 
     def modules(self) -> Iterator[Module]:
-        """This module and all those inside, each once."""
+        """Itself and all the modules inside, each once."""
         return (module for _, module in self.named_modules())
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
@@ -168,8 +168,8 @@ class Module:
         Returns
         -------
         dict of str to Tensor
-            Detached; later updates do not change them.  ``np.savez(path, **state)``
-            writes them to a file.
+            Detached; later updates do not change them.  ``np.savez(path, **{name:
+            x.numpy() for name, x in state.items()})`` writes them to a file.
 
         Examples
         --------
@@ -203,8 +203,8 @@ class Module:
         unknown = [name for name in state if name not in own]
         if strict and (missing or unknown):
             raise ModuleError(
-                f"load_state_dict: the state of {type(self).__name__} and the one given "
-                "have different names."
+                f"load_state_dict: the state of {type(self).__name__} and the one "
+                "given have different names."
                 + (f" Missing there: {', '.join(missing)}." if missing else "")
                 + (f" Unknown here: {', '.join(unknown)}." if unknown else "")
                 + " Write strict=False to set those that are in both."
@@ -232,7 +232,7 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         before = self.__dict__.get(name)
         if isinstance(before, Buffer) and type(value) is Tensor:
-            value = _buffer(value)
+            value = Buffer(value)
         elif isinstance(before, Parameter) and type(value) is Tensor:
             raise ModuleError(
                 f"{type(self).__name__}.{name} is a parameter, and a tensor "
@@ -242,56 +242,48 @@ class Module:
         object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
-        lines = [f"{type(self).__name__}("]
-        for name, value in vars(self).items():
-            if not isinstance(value, Module) and any(
-                True for _ in _walk(value, name, set())
-            ):
-                value = f"{type(value).__name__}: {_summary(value)}"
-            elif not isinstance(value, Module):
-                continue
-            lines += f"({name}): {value!s}".splitlines()
-        if len(lines) == 1:
-            return lines[0] + ")"
-        return "\n  ".join(lines) + "\n)"
+        lines = []
+        for name, part in _parts(vars(self)):
+            text = repr(part)
+            if isinstance(part, Tensor):
+                text = f"{type(part).__name__} {aval_of(part)}"
+            lines += f"({name}): {text}".splitlines()
+        inside = "".join(f"\n  {line}" for line in lines)
+        return f"{type(self).__name__}({inside}" + ("\n)" if lines else ")")
 
 
 def _walk(
-    value: Any, name: str, seen: set[int] | None, above: tuple[int, ...] = ()
+    module: Module, name: str, seen: set[int] | None, above: tuple[Module, ...] = ()
 ) -> Iterator[tuple[str, Any]]:
-    """Modules, parameters and buffers below a value, with their names.
+    """A module, and the modules, parameters and buffers inside, with their names.
 
-    Each is found once; all its names, where ``seen`` is ``None``.
+    Each is found once; under all of its names, where ``seen`` is ``None``.
     """
-    is_found = isinstance(value, (Module, Parameter, Buffer))
-    if is_found:
-        if id(value) in (above if seen is None else seen):
-            return
-        if seen is not None:
-            seen.add(id(value))
+    if seen is not None:
+        seen.add(id(module))
+    yield name, module
+    for path, part in _parts(vars(module), name):
+        if any(part is m for m in (*above, module)):
+            continue
+        if seen is not None and id(part) in seen:
+            continue
+        if isinstance(part, Module):
+            yield from _walk(part, path, seen, (*above, module))
+        else:
+            if seen is not None:
+                seen.add(id(part))
+            yield path, part
+
+
+def _parts(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """What a value is or holds in its lists and dictionaries, not inside of modules."""
+    if isinstance(value, (Module, Parameter, Buffer)):
         yield name, value
-    if isinstance(value, Module):
-        parts: Any = vars(value).items()
-    elif isinstance(value, Mapping):
-        parts = value.items()
+        return
+    entries: Any = ()
+    if isinstance(value, Mapping):
+        entries = value.items()
     elif isinstance(value, (list, tuple)):
-        parts = enumerate(value)
-    else:
-        return
-    if id(value) in above:
-        return
-    for key, part in parts:
-        yield from _walk(
-            part, f"{name}.{key}" if name else str(key), seen, (*above, id(value))
-        )
-
-
-def _buffer(tensor: Tensor) -> Buffer:
-    buffer = Buffer(tensor)
-    return buffer
-
-
-def _summary(value: Any) -> str:
-    return ", ".join(
-        str(aval_of(x)) for _, x in _walk(value, "", set()) if isinstance(x, Tensor)
-    )
+        entries = enumerate(value)
+    for key, entry in entries:
+        yield from _parts(entry, f"{name}.{key}" if name else str(key))

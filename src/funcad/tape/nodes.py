@@ -165,9 +165,8 @@ def linearise(
         out = primitive.jvp(ans, values, tangents, params)
     else:
         ans, out = primitive.dual(values, tangents, params)  # type: ignore[misc]
-    if not primitive.multiple:
-        outs = (out,)
-    else:
+    outs: Sequence[Any] = (out,)
+    if primitive.multiple:
         outs = (None,) * len(ans) if out is None else out
     variables = [t.variable if type(t) is Linear else None for t in outs]
     return ans, Program(inputs, trace.equations, variables)

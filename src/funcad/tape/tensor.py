@@ -188,7 +188,7 @@ class Tensor(Tracer):
 
     @property
     def requires_grad(self) -> bool:
-        """Whether what is computed from this tensor is recorded; of leaves, settable."""
+        """Whether what is computed from this tensor is recorded; leaves can be set."""
         return self._node is not None
 
     @requires_grad.setter
@@ -720,6 +720,7 @@ for _symbol, _name in {
     if _name in ("add", "sub", "mul"):
         setattr(Tensor, f"{_name}_", _update)
 Tensor.div_ = Tensor.__itruediv__  # type: ignore[attr-defined]
+
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda self, *args, **kwargs: function(self, *args, **kwargs)
