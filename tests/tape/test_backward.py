@@ -231,7 +231,12 @@ def test_a_gradient_may_be_given():
     x.backward(g)
     g[:] = 0.0
     assert x.grad.tolist() == [5.0, 90.0]
-    leaf(2.0).backward(gradient=3)
+    x.zero_grad_()
+    (x * x).backward([1.0, 10.0])
+    assert x.grad.tolist() == [2.0, 40.0]
+    (x * x[0]).sum().backward(gradient=3)
+    assert x.grad.tolist() == [14.0, 43.0]
+    assert tape.grad(x * x, x, [g + 1.0])[0].tolist() == [2.0, 4.0]
 
 
 def test_one_is_meant_for_arrays_of_one_entry():
@@ -330,6 +335,14 @@ def test_a_hook_sees_the_whole_gradient_and_may_replace_it():
     handle.remove()
     (3 * x).sum().backward()
     assert x.grad.tolist() == [13.0, 23.0]
+
+
+def test_a_hook_may_return_a_number_or_a_list():
+    x, y = leaf(2.0), leaf([1.0, 2.0])
+    x.register_hook(lambda g: 7)
+    y.register_hook(lambda g: [5.0, 6.0])
+    (x * x * y * y).sum().backward()
+    assert x.grad.item() == 7.0 and y.grad.tolist() == [5.0, 6.0]
 
 
 def test_hooks_see_what_grad_returns_and_are_recorded_with_it():

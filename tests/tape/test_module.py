@@ -193,7 +193,7 @@ def test_a_deep_copy_is_a_model_of_its_own():
 def test_a_module_shows_its_parts():
     text = repr(Network())
     assert text.startswith("Network(\n") and text.endswith("\n)")
-    for part in ("(layers)", "(norm): Norm(", "(mean)", "float64[2,3]"):
+    for part in ("(layers.0): Affine(", "(norm): Norm(", "(mean)", "float64[2,3]"):
         assert part in text
     assert repr(Module()) == "Module()"
 

@@ -404,6 +404,15 @@ def test_reading_the_gradient_of_a_value_on_the_way_warns_that_it_is_not_kept():
         (lambda t: t.abs(), np.abs),
         (lambda t: t.maximum(1.0), lambda x: np.maximum(x, 1.0)),
         (lambda t: t.reshape(-1)[1:], lambda x: x.reshape(-1)[1:]),
+        (lambda t: t.sum(dim=1, keepdim=True), lambda x: x.sum(1, keepdims=True)),
+        (lambda t: t.mean(dim=0), lambda x: x.mean(0)),
+        (lambda t: t.softmax(dim=0), lambda x: nn.softmax(x, axis=0)),
+        (lambda t: t.logsumexp(dim=1), lambda x: nn.logsumexp(x, axis=1)),
+        (
+            lambda t: t.view(-1)[:3].view(3, 1),
+            lambda x: x.reshape(-1)[:3].reshape(3, 1),
+        ),
+        (lambda t: t.permute(1, 0).unsqueeze(1), lambda x: x.T[:, None]),
         (lambda t: 2 - t / 3, lambda x: 2 - x / 3),
         (lambda t: t.sum(axis=1, keepdims=True), lambda x: x.sum(1, keepdims=True)),
     ],
@@ -415,6 +424,14 @@ def test_methods_are_the_functions_of_the_same_name(method, function):
     np.testing.assert_allclose(y.detach().numpy(), np.asarray(function(x)), rtol=1e-15)
     want = funcad.grad(lambda x: np.sum(np.sin(function(x))))(x)
     np.testing.assert_allclose(gradient(np.sum(np.sin(y)), t), want, rtol=1e-13)
+
+
+def test_sizes_and_positions_have_pytorchs_names_too():
+    t = Tensor([[1.0, 3.0, 2.0]])
+    assert (t.dim(), t.numel()) == (2, 3)
+    assert t.argmax(dim=1).tolist() == [1]
+    with pytest.raises(errors.UnsupportedFunctionError, match="bytes"):
+        t.view(np.int64)
 
 
 def test_arrays_on_either_side_make_tensors():

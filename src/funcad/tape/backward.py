@@ -72,10 +72,10 @@ def grad(
     """
     heads = _several(outputs, "grad", "outputs")
     targets = _several(inputs, "grad", "inputs")
-    if grad_outputs is None or isinstance(outputs, Tensor):
-        grad_outputs = [grad_outputs] * (
-            1 if isinstance(outputs, Tensor) else len(heads)
-        )
+    if grad_outputs is None:
+        grad_outputs = [None] * len(heads)
+    elif isinstance(outputs, Tensor) and not isinstance(grad_outputs, (list, tuple)):
+        grad_outputs = [grad_outputs]
     nodes = [_node_of(x, "grad", f"inputs[{i}]") for i, x in enumerate(targets)]
     found: dict[Node, Any] = {}
     _walk(
@@ -88,9 +88,9 @@ def grad(
         for i, node in enumerate(nodes):
             if node not in found:
                 raise TapeError(
-                    f"grad: no output depends on inputs[{i}], {aval_of(targets[i])}, so "
-                    "it has no gradient. Write allow_unused=True to be given None there, "
-                    "or leave it out."
+                    f"grad: no output depends on inputs[{i}], "
+                    f"{aval_of(targets[i])}, so it has no gradient. Write "
+                    "allow_unused=True to be given None there, or leave it out."
                 )
     return tuple([_as_tensor(found[n]) if n in found else None for n in nodes])
 
@@ -218,10 +218,8 @@ def _deliver(
     for hook in list(extras.hooks.values()):
         out = hook(_as_tensor(ct))
         if out is not None:
-            (given,) = check_tangents(
-                *([ct], [out], lambda: ["the gradient"], "backward", "result of a hook")
-            )
-            ct = given if walk.attach else _value(given)
+            ct = _given(out, ct, "the gradient", "backward", "result of a hook")
+            ct = ct if walk.attach else _value(ct)
     if node in wanted if wanted is not None else extras.retains:
         deliver(node, ct)
     return ct
@@ -249,7 +247,7 @@ def _value(x: Any) -> Array:
 def _several(xs: Any, caller: str, what: str) -> Sequence[Any]:
     if isinstance(xs, Tensor):
         return (xs,)
-    if isinstance(xs, (list, tuple)) or hasattr(xs, "__next__"):
+    if isinstance(xs, Iterable) and not hasattr(xs, "dtype"):
         return tuple(xs)
     raise TapeError(
         f"{caller}: {what} is a Tensor or a sequence of them, not {xs!r} of type "
@@ -286,9 +284,16 @@ def _seed(y: Tensor, gradient: Any, caller: str, what: str, create_graph: bool) 
                 f"{argument}=, an array of its shape and dtype."
             )
         return namespace(value).ones(shape_of(value), dtype_of(value))[()]
-    (ct,) = check_tangents([value], [gradient], lambda: [what], caller, "gradient")
+    ct = _given(gradient, value, what, caller, "gradient")
+    return ct if create_graph else _value(ct)
+
+
+def _given(x: Any, like: Any, name: str, caller: str, what: str) -> Any:
+    """A gradient of the user's, which must have the shape and dtype of a value."""
+    if not isinstance(x, PYTHON_SCALARS) and not hasattr(x, "dtype"):
+        x = Tensor(x)
+    (ct,) = check_tangents([like], [x], lambda: [name], caller, what)
     if isinstance(ct, Tensor):
-        return ct if create_graph else ct._value
-    if type(ct) in PYTHON_SCALARS:
-        return dtype_of(value).type(ct)
-    return immutable(ct)
+        return ct
+    # transposes ask for shapes, which Python's numbers have not
+    return dtype_of(like).type(ct) if type(ct) in PYTHON_SCALARS else immutable(ct)

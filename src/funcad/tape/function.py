@@ -218,6 +218,7 @@ def _gradient(gradient: Any, aval: Any, i: int, function: type, walk: Walk) -> A
     if aval_of(gradient) != aval:
         raise CustomRuleError(
             f"{function.__name__}.backward returned {aval_of(gradient)} as the "
-            f"gradient of argument {i}, which is {aval}; shapes and dtypes must be equal."
+            f"gradient of argument {i}, which is {aval}; shapes and dtypes must be "
+            "equal."
         )
     return gradient._value if walk.attach is None else gradient

@@ -744,3 +744,40 @@ def _network_function(name: str) -> Callable[..., Any]:
 
 for _name in ("relu", "sigmoid", "softmax", "log_softmax", "logsumexp"):
     setattr(Tensor, _name, _network_function(_name))
+
+
+def _along(name: str) -> Callable[..., Any]:
+    """A method along axes, which PyTorch's users call by ``dim`` and ``keepdim``."""
+    method = getattr(Tensor, name)
+
+    def along(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if "dim" in kwargs:
+            kwargs["axis"] = kwargs.pop("dim")
+        if "keepdim" in kwargs:
+            kwargs["keepdims"] = kwargs.pop("keepdim")
+        return method(self, *args, **kwargs)
+
+    return along
+
+
+for _name in (
+    *("sum", "mean", "prod", "argmax", "argmin", "cumsum", "cumprod"),
+    *("softmax", "log_softmax", "logsumexp"),
+):
+    setattr(Tensor, _name, _along(_name))
+
+
+def _view(self: Tensor, *shape: Any) -> Any:
+    if len(shape) == 1 and not isinstance(shape[0], (int, tuple, list)):
+        return Tracer.view(self, *shape)  # type: ignore[attr-defined]
+    return fnp.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+
+for _name, _function in {
+    "view": _view,
+    "permute": lambda self, *axes: fnp.permute_dims(self, axes),
+    "unsqueeze": fnp.expand_dims,
+    "dim": lambda self: self.ndim,
+    "numel": lambda self: self.size,
+}.items():
+    setattr(Tensor, _name, _method(_function))
