@@ -115,7 +115,7 @@ def len_of_stack():
 def test_a_long_chain_is_freed_in_a_thread_with_a_small_stack():
     before = threading.stack_size(256 * 1024)
     try:
-        thread = threading.Thread(target=lambda: chain(leaf(1.0), 50_000))
+        thread = threading.Thread(target=lambda: chain(leaf(1.0), 20_000))
         thread.start()
         thread.join()
     finally:

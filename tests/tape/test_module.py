@@ -94,6 +94,14 @@ def test_modes_reach_the_modules_inside():
     assert isinstance(model.norm.mean, Buffer)
 
 
+def test_a_tensor_that_is_assigned_to_a_buffer_becomes_one_and_loses_nothing():
+    model, x = Norm(2), Tensor([1.0, 2.0], requires_grad=True)
+    model.mean = x * x
+    assert type(model.mean) is Buffer
+    model.mean.sum().backward()
+    assert x.grad.tolist() == [2.0, 4.0]
+
+
 def test_parameters_can_be_frozen():
     model = Network().requires_grad_(False)
     assert not model(np.ones((4, 2))).requires_grad

@@ -269,6 +269,17 @@ def test_a_sum_may_be_built_up_in_place():
         assert gradient(total, x) == 6.0
 
 
+def test_a_value_that_is_copied_brings_its_derivative_along():
+    x, t = leaf(2.0), Tensor(0.0)
+    y = x * x
+    assert y.copy_(3 * x) is y and gradient(y, x) == 3.0
+    assert gradient(t.copy_(x * x), x) == 4.0
+    assert not y.copy_(5.0).requires_grad and y.item() == 5.0
+    with tape.no_grad():
+        assert x.copy_(7.0) is x
+    assert x.is_leaf and x.item() == 7.0
+
+
 def test_an_operation_in_place_is_seen_through_every_name_of_the_tensor():
     x = leaf(2.0)
     y = z = x * x

@@ -232,7 +232,8 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         before = self.__dict__.get(name)
         if isinstance(before, Buffer) and type(value) is Tensor:
-            value = Buffer(value)
+            tensor, value = value, Buffer.__new__(Buffer)
+            value._value, value._node = tensor._value, tensor._node
         elif isinstance(before, Parameter) and type(value) is Tensor:
             raise ModuleError(
                 f"{type(self).__name__}.{name} is a parameter, and a tensor "

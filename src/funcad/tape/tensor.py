@@ -433,10 +433,9 @@ class Tensor(Tracer):
         self._value = value._value
 
     def copy_(self, value: Any) -> Tensor:
-        """Take over the value of another tensor or array, as ``t.data = value``."""
-        self._check_update("t.copy_(...)")
-        self.data = value
-        return self
+        """Take over the value of another tensor or array, in place; returns itself."""
+        value = value if isinstance(value, Tensor) else Tensor(value)
+        return self._updated("t.copy_(u)", value)
 
     @property
     def array(self) -> Array:
