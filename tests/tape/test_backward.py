@@ -250,10 +250,21 @@ def test_only_some_leaves_may_be_asked_for():
     y = x * w
     y.backward(inputs=[w])
     assert x.grad is None and w.grad.item() == 2.0
+    assert not hook_calls(
+        lambda y: y.backward(inputs=[w]), x, funcad.jit(np.multiply), w
+    )
     h = x * x
     (h * w).backward(inputs=h)
     with pytest.warns(UserWarning):
         assert h.grad.item() == 3.0
+
+
+def hook_calls(walk, x, f, w):
+    """What a hook of a value sees that is not asked for."""
+    seen, h = [], x * x
+    h.register_hook(seen.append)
+    walk(f(h, w))
+    return seen
 
 
 def test_grad_returns_and_does_not_accumulate():

@@ -174,8 +174,12 @@ def _walk(
                         _collect(node, ct, pending)
                     elif True in pulled:
                         for parent, c in zip(parents, node.pull(ct, pulled, walk)):
-                            if c is not None and parent is not None:
+                            if c is None or parent not in leading:
+                                continue
+                            if parent in pending:
                                 _add(pending, parent, c)
+                            else:
+                                pending[parent] = c
                 if True in pulled and not retain:
                     node.free()
     finally:

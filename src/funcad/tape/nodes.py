@@ -157,19 +157,22 @@ def linearise(
     tangents: list[Linear | None] = []
     for v, w in zip(values, wanted):
         if w:
-            inputs.append(Var(v.shape, v.dtype))
-            tangents.append(Linear(trace, inputs[-1]))
+            var = Var(v.shape, v.dtype)
+            inputs.append(var)
+            tangents.append(Linear(trace, var))
         else:
             tangents.append(None)
     if primitive.jvp is not None:
         out = primitive.jvp(ans, values, tangents, params)
     else:
         ans, out = primitive.dual(values, tangents, params)  # type: ignore[misc]
-    outs: Sequence[Any] = (out,)
-    if primitive.multiple:
-        outs = (None,) * len(ans) if out is None else out
-    variables = [t.variable if type(t) is Linear else None for t in outs]
-    return ans, Program(inputs, trace.equations, variables)
+    if not primitive.multiple:
+        outputs: Sequence[Any] = (out.variable if type(out) is Linear else None,)
+    elif out is None:
+        outputs = (None,) * len(ans)
+    else:
+        outputs = [t.variable if type(t) is Linear else None for t in out]
+    return ans, Program(inputs, trace.equations, outputs)
 
 
 def attached_operands(
