@@ -143,10 +143,11 @@ def _product_shape(name: str, a: Array, b: Array) -> tuple[int, ...] | None:
     Integers have no derivative, and vectors make nothing that could be saved.
     """
     left, right = shape_of(a), shape_of(b)
-    kinds = dtype_of(a).kind + dtype_of(b).kind
-    if len(left) < 2 or len(right) < 2 or not set(kinds) & set("fc"):
+    if len(left) < 2 or len(right) < 2 or not _inexact(a, b):
         return None
     check_inner(name, left, right, left[-1], right[-2])
+    if left[:-2] == right[:-2]:
+        return (*left[:-1], right[-1])
     try:
         lead = np.broadcast_shapes(left[:-2], right[:-2])
     except ValueError:
@@ -155,6 +156,10 @@ def _product_shape(name: str, a: Array, b: Array) -> tuple[int, ...] | None:
             f"broadcast: {left[:-2]} and {right[:-2]}."
         ) from None
     return (*lead, left[-2], right[-1])
+
+
+def _inexact(a: Array, b: Array) -> bool:
+    return dtype_of(a).kind in "fc" or dtype_of(b).kind in "fc"
 
 
 def _axes(axis: Axis, shape: tuple[int, ...], name: str) -> tuple[int, ...]:

@@ -51,10 +51,12 @@ def _matmul_abstract(x: Any, y: Any) -> tuple[Shape, Any]:
 
 
 def left_cotangent(ct: Array, aval: Any, x: Array, y: Array) -> Array:
+    """Cotangent of the first operand, of which ``aval`` has the shape and dtype."""
     return sum_to(matmul(ct, swap_last(y)), aval)
 
 
 def right_cotangent(ct: Array, aval: Any, x: Array, y: Array) -> Array:
+    """Cotangent of the second operand."""
     if len(aval.shape) == 2 and len(x.shape) > 2:
         # summing over the leading axes is part of the product
         x = reshape(x, shape=(_rows(x), x.shape[-1]))

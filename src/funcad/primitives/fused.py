@@ -30,7 +30,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from funcad.backends import namespace
 from funcad.core.counting import ELEMENTARY, entries
 from funcad.core.errors import NonlinearError
 from funcad.core.program import Var
@@ -80,8 +79,7 @@ class Rows(NamedTuple):
     plain : callable
         ``plain(x, **params)``, the results, by the implementation for whole arrays.
     begin : callable
-        ``begin(a, b, axis, **params) -> (b, finish)``, where ``finish(x, stats, again)``
-        turns a block of the product ``a @ b`` into that of the first result, in place,
+        ``begin(a, b, axis, **params) -> (b, finish)``; ``finish(x, stats, again)`` turns a block of the product ``a @ b`` into that of the first result, in place,
         and writes the others; ``again()`` computes the block anew.
     tangent, cotangent : callable
         ``tangent(t, results, axis)`` and ``cotangent(cts, results, axis)``: T and its
@@ -144,12 +142,12 @@ def product_through(rows: Rows) -> Primitive:
         ]
         b, finish = rows.begin(a, b, axis, **params)
         for chunk in _chunks(shape, a, axis):
-            x, factors = out[chunk], _factors(chunk, a, b)
+            x, factors = _part(out, chunk), _factors(chunk, a, b)
             np.matmul(*factors, out=x)
             own = [_part(v, chunk) for v in stats]
             for index in _blocks(x.shape, axis, BLOCK // x.itemsize):
                 again = functools.partial(_again, x, factors, index)
-                finish(x[index], [_part(v, index) for v in own], again)
+                finish(_part(x, index), [_part(v, index) for v in own], again)
         return _restored((out, *stats), flat)
 
     def abstract(a: Any, b: Any, axis: Shape, **params: Any) -> Any:
@@ -228,7 +226,7 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
                 t += np.matmul(*_factors(chunk, *pair))
             for index in _blocks(t.shape, flat_axis, BLOCK // t.itemsize):
                 stats, here = ([_part(v, index) for v in vs] for vs in (rest, own))
-                rows.block_tangent(t[index], stats, here, flat_axis)
+                rows.block_tangent(_part(t, index), stats, here, flat_axis)
         return _restored(tuple(outs), flat)
 
     def tangent_abstract(*args: Any, axis: Shape, wrt: Shape) -> Any:
@@ -271,7 +269,7 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
         # an operand has a batch axis if its tangent has, as they have one shape
         repeated = [*range(len(ts)), *(len(ts) + i for i in wrt)]
         factors = _operands_with_batch([*ts, *ab], size, repeated)
-        values = (*factors, *(_with_batch(*x, size) for x in results))
+        values = (*factors, *(_with_batch(size, *x) for x in results))
         axis = tuple([i + 1 for i in axis])
         return bind(tangent, values, {"axis": axis, "wrt": wrt}), [0] * count
 
@@ -294,7 +292,8 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
                 spare = np.empty(given[0].shape, a.dtype)
             for index in _blocks(spare.shape, axis, BLOCK // a.itemsize):
                 here = [_part(v, index) for v in given]
-                rows.block_cotangent(spare[index], here[:count], here[count:], axis)
+                c = _part(spare, index)
+                rows.block_cotangent(c, here[:count], here[count:], axis)
             for i, out in zip(wrt, outs, strict=True):
                 _accumulate(out, i, spare, chunk, a, b)
         return tuple([x.reshape(n) for x, n in zip(outs, shapes, strict=True)])
@@ -338,7 +337,7 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
         size = _batch_size(values, axes)
         cts, ab, results = _split(list(zip(values, axes, strict=True)), count)
         # a cotangent for each example is that of an operand for each example
-        cts, results = ([_with_batch(*x, size) for x in xs] for xs in (cts, results))
+        cts, results = ([_with_batch(size, *x) for x in xs] for xs in (cts, results))
         factors = _operands_with_batch(ab, size, wrt)
         axis = tuple([i + 1 for i in axis])
         outs = bind(cotangent, (*cts, *factors, *results), {"axis": axis, "wrt": wrt})
@@ -385,30 +384,31 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
 # ---------------------------------------------------------------- parts of a product
 
 
-def _blocks(shape: Shape, axis: Shape, limit: int) -> Iterator[Index]:
+def _blocks(shape: Shape, axis: Shape, limit: int) -> Iterator[Index | None]:
     """Parts of an array of at most ``limit`` entries that hold whole rows.
 
-    Rows are those over ``axis``; the last axis is never parted.
+    Rows are those over ``axis``; the last axis is never parted.  ``None`` stands for
+    the whole.
     """
     size = math.prod(shape)
-    if not size:
-        return
-    whole = [slice(0, n) for n in shape]
-
-    def parts(index: list[slice], free: Sequence[int], size: int) -> Iterator[Index]:
-        if size <= limit or not free:
-            yield tuple(index)
-            return
-        k, *rest = free
-        size //= shape[k]
-        step = max(limit // size, 1)
-        for start in range(0, shape[k], step):
-            stop = min(start + step, shape[k])
-            here = [*index[:k], slice(start, stop), *index[k + 1 :]]
-            yield from parts(here, rest, size * step)
-
     free = [k for k, n in enumerate(shape[:-1]) if k not in axis and n > 1]
-    yield from parts(whole, free, size)
+    if size <= limit or not free:
+        return iter((None,) if size else ())
+    return _parts(tuple([slice(0, n) for n in shape]), free, size, limit)
+
+
+def _parts(index: Index, free: Sequence[int], size: int, limit: int) -> Iterator[Index]:
+    """An index parted along free axes until no part is too large."""
+    if size <= limit or not free:
+        yield index
+        return
+    k, *rest = free
+    n = index[k].stop
+    size //= n
+    step = max(limit // size, 1)
+    for start in range(0, n, step):
+        here = slice(start, min(start + step, n))
+        yield from _parts((*index[:k], here, *index[k + 1 :]), rest, size * step, limit)
 
 
 def _chunks(shape: Shape, a: Array, axis: Shape) -> Iterator[Index]:
@@ -421,13 +421,17 @@ def _chunks(shape: Shape, a: Array, axis: Shape) -> Iterator[Index]:
     return _blocks(shape, axis, max(CHUNK // a.itemsize, least))
 
 
-def _part(x: Array, index: Index) -> Array:
+def _part(x: Array, index: Index | None) -> Array:
     """A part of an array that may be of size one where the product is not."""
+    if index is None:
+        return x
     return x[tuple([slice(None) if n == 1 else i for i, n in zip(index, x.shape)])]
 
 
-def _factors(index: Index, a: Array, b: Array) -> tuple[Array, Array]:
+def _factors(index: Index | None, a: Array, b: Array) -> tuple[Array, Array]:
     """The parts of the operands whose product is a part of the product."""
+    if index is None:
+        return a, b
     return a[_own(index, a, -1)], b[_own(index, b, -2)]
 
 
@@ -439,23 +443,30 @@ def _own(index: Index, x: Array, summed: int) -> Index:
     return tuple(own)
 
 
-def _again(x: Array, factors: tuple[Array, Array], index: Index) -> None:
+def _again(x: Array, factors: tuple[Array, Array], index: Index | None) -> None:
     """Compute a part of a product anew."""
-    np.matmul(*_factors(index, *factors), out=x[index])
+    np.matmul(*_factors(index, *factors), out=_part(x, index))
 
 
-def _accumulate(out: Array, i: int, c: Array, index: Index, a: Array, b: Array) -> None:
+def _accumulate(
+    out: Array, i: int, c: Array, index: Index | None, a: Array, b: Array
+) -> None:
     """Add the cotangent of operand ``i`` that belongs to a part of the product's."""
     x, y = _factors(index, a, b)
-    operand, summed, across = ((a, -1, -1), (b, -2, -2))[i]
-    part = out[_own(index, operand, summed)]
-    lacking = len(index) - operand.ndim
-    others = [
-        s
-        for k, s in enumerate(index)
-        if k < lacking or operand.shape[k - lacking] == 1 or k == len(index) + across
-    ]
-    first = not any(s.start for s in others)
+    part, first = out, True
+    if index is not None:
+        operand, summed, across = ((a, -1, -1), (b, -2, -2))[i]
+        part = out[_own(index, operand, summed)]
+        # the parts that differ in these axes alone have the same cotangent to add to
+        lacking = len(index) - operand.ndim
+        shared = [
+            s
+            for k, s in enumerate(index)
+            if k < lacking
+            or operand.shape[k - lacking] == 1
+            or k == len(index) + across
+        ]
+        first = not any(s.start for s in shared)
     factors = (c, y.swapaxes(-1, -2)) if i == 0 else (x.swapaxes(-1, -2), c)
     if first and part.shape == _product_shape(*factors):
         np.matmul(*factors, out=part)
@@ -492,11 +503,12 @@ def _restored(arrays: Sequence[Array], lead: Shape | None) -> tuple[Array, ...]:
 def _in_blocks(*arrays: Array) -> bool:
     """Whether these are arrays of the host, of one dtype that BLAS knows."""
     first = arrays[0].dtype
-    return (
-        namespace(*arrays) is np
-        and first.char in "fd"
-        and all(x.dtype == first for x in arrays)
-    )
+    if first.char not in "fd":
+        return False
+    for x in arrays:
+        if type(x) is not np.ndarray or x.dtype != first:
+            return False
+    return True
 
 
 def _into(out: Array | None, results: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -577,7 +589,7 @@ def _batch_size(values: Sequence[Array], axes: Sequence[int | None]) -> int:
     )
 
 
-def _with_batch(value: Array, axis: int | None, size: int) -> Array:
+def _with_batch(size: int, value: Array, axis: int | None) -> Array:
     """An array with its batch axis in front, repeated if it has none."""
     if axis is None:
         return broadcast_to(value, shape=(size, *shape_of(value)))
@@ -595,7 +607,7 @@ def _operands_with_batch(
     out = []
     for i, (value, axis) in enumerate(placed):
         if axis is not None or i in repeated:
-            value = _with_batch(value, axis, size)
+            value = _with_batch(size, value, axis)
             _, *rest = value.shape
             if len(rest) < rank:
                 shape = (size, *(1,) * (rank - len(rest)), *rest)
@@ -623,7 +635,8 @@ def _softmax_begin(a: Array, b: Array, axis: Shape) -> Any:
                 np.exp(x, out=x)
             total = nn.sum_over(x, axis)
             if total.min() > _LEAST and total.max() < np.inf:
-                x *= np.divide(1, total, out=total)
+                np.divide(1, total, out=total)
+                x *= total
                 return
             shifted = True
             again()
@@ -634,7 +647,7 @@ def _softmax_begin(a: Array, b: Array, axis: Shape) -> Any:
         np.exp(x, out=x)
         total = nn.sum_over(x, axis)
         total[total == 0] = 1
-        x *= np.divide(1, total, out=total)
+        x /= total
 
     return b, finish
 
@@ -647,9 +660,9 @@ def _softmax_cotangent(cts: Any, results: Any, axis: Shape) -> Array:
     return nn.softmax_tangent(*cts, *results, axis=axis)
 
 
-def _softmax_change(t: Array, s: Array, ds: Array, axis: Shape) -> Array:
+def _softmax_change(t: Array, results: Any, changes: Any, axis: Shape) -> Array:
     rule = nn.softmax_tangent.jvp
-    return rule(None, (t, s), (None, ds), {"axis": axis})  # type: ignore[misc]
+    return rule(None, (t, *results), (None, *changes), {"axis": axis})  # type: ignore
 
 
 def _softmax_block_tangent(t: Array, stats: Any, results: Any, axis: Shape) -> None:
@@ -679,10 +692,10 @@ matmul_softmax = product_through(
         tangent=_softmax_tangent,
         cotangent=_softmax_cotangent,
         tangent_jvp=lambda ans, t, results, changes, axis: [
-            _softmax_change(t, *results, *changes, axis)
+            _softmax_change(t, results, changes, axis)
         ],
         cotangent_jvp=lambda ans, cts, results, changes, axis: _softmax_change(
-            *cts, *results, *changes, axis
+            cts[0], results, changes, axis
         ),
         block_tangent=_softmax_block_tangent,
         block_cotangent=_softmax_block_cotangent,
