@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from funcad.core.tracing import Array, dtype_of, shape_of
+from funcad.core.tracing import Array, bind, dtype_of, shape_of
 from funcad.nn.activations import softmax
 from funcad.nn.normalization import aligned, layer_norm
 from funcad.numpy.products import check_inner
@@ -130,11 +130,11 @@ def _through(primitive: Any, a: Array, b: Array, axes: Any, **params: Any) -> Ar
     """
     rank = max(len(shape_of(a)), len(shape_of(b)))
     rows, columns = rank - 2, rank - 1
-    if rows not in axes or columns in axes:
-        return primitive(a, b, axis=axes, **params)[0]
+    if columns in axes or rows not in axes:
+        return bind(primitive, (a, b), {"axis": axes, **params})[0]
     axes = tuple(sorted(columns if k == rows else k for k in axes))
     a, b = swap_last(b), swap_last(a)
-    return swap_last(primitive(a, b, axis=axes, **params)[0])
+    return swap_last(bind(primitive, (a, b), {"axis": axes, **params})[0])
 
 
 def _product_shape(name: str, a: Array, b: Array) -> tuple[int, ...] | None:
@@ -164,7 +164,7 @@ def _inexact(a: Array, b: Array) -> bool:
 
 def _axes(axis: Axis, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
     axes = tuple(sorted(axes_of(axis, len(shape))))
-    if any(shape[k] == 0 for k in axes):
+    if 0 in [shape[k] for k in axes]:
         raise ValueError(
             f"{name} over axis {axis} of a product of shape {shape} is over no entries "
             "at all, and has no value. Give it at least one entry there."

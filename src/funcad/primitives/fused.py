@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,7 +65,7 @@ BLAS shares it among threads and packs the right operand anew for each, so that 
 smaller part, which would fit the cache of one core, costs more than it saves.
 """
 
-BLOCK = 256 * 1024
+BLOCK = 2**20
 """Bytes of the block of it that is then taken through all passes of normalising."""
 
 
@@ -79,7 +79,8 @@ class Rows(NamedTuple):
     plain : callable
         ``plain(x, **params)``, the results, by the implementation for whole arrays.
     begin : callable
-        ``begin(a, b, axis, **params) -> (b, finish)``; ``finish(x, stats, again)`` turns a block of the product ``a @ b`` into that of the first result, in place,
+        ``begin(a, b, axis, **params) -> (b, finish)``; ``finish(x, stats, again)``
+        turns a block of the product ``a @ b`` into that of the first result, in place,
         and writes the others; ``again()`` computes the block anew.
     tangent, cotangent : callable
         ``tangent(t, results, axis)`` and ``cotangent(cts, results, axis)``: T and its
@@ -87,15 +88,19 @@ class Rows(NamedTuple):
     tangent_jvp, cotangent_jvp : callable
         ``(ans, t, results, changes, axis)``, derivatives of these with respect to the
         results, whose changes are given.
-    block_tangent, block_cotangent : callable
-        The same on blocks of arrays: ``(t, stats, results, axis)`` in place, and into
-        ``stats``; ``(out, cts, results, axis)`` into ``out``.
+    block_tangent : callable
+        ``block_tangent(t, stats, results, axis)``, the tangent on blocks of arrays, in
+        place, and that of the other results into ``stats``.
+    begin_back : callable
+        ``begin_back(a, b, axis) -> (b, write, settle)``; ``write(out, cts, results)``
+        writes a block of the product's cotangent, of which ``out @ b.T`` is a part of
+        the left operand's and ``settle(a.T @ out)`` is the right operand's.
     reduced : tuple of bool
         Whether the axes are of size one in a result.
     weights : tuple of float
         Operations for each entry of the product: of the function, of its derivative.
-    definition : str
-        Source of the primitive over ``np``.
+    definitions : tuple of str
+        Source over ``np`` of the primitive and of its relatives.
     """
 
     name: str
@@ -106,10 +111,10 @@ class Rows(NamedTuple):
     tangent_jvp: Callable[..., Any]
     cotangent_jvp: Callable[..., Any]
     block_tangent: Callable[..., Any]
-    block_cotangent: Callable[..., Any]
+    begin_back: Callable[..., Any]
     reduced: tuple[bool, ...]
     weights: tuple[float, float]
-    definition: str
+    definitions: tuple[str, str, str]
 
 
 def product_through(rows: Rows) -> Primitive:
@@ -190,7 +195,7 @@ def product_through(rows: Rows) -> Primitive:
         batch=batch,
         flops=flops,
         code=code,
-        definition=rows.definition,
+        definition=rows.definitions[0],
         multiple=True,
         family="product along axes",
     )
@@ -286,16 +291,18 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
         new = np.empty if arrays[0].size else np.zeros
         outs = [new((a, b)[i].shape, a.dtype) for i in wrt]
         spare = None
+        b, write, settle = rows.begin_back(a, b, axis)
         for chunk in _chunks(shape, a, axis):
             given = [_part(v, chunk) for v in arrays]
             if spare is None or spare.shape != given[0].shape:
                 spare = np.empty(given[0].shape, a.dtype)
             for index in _blocks(spare.shape, axis, BLOCK // a.itemsize):
                 here = [_part(v, index) for v in given]
-                c = _part(spare, index)
-                rows.block_cotangent(c, here[:count], here[count:], axis)
+                write(_part(spare, index), here[:count], here[count:])
             for i, out in zip(wrt, outs, strict=True):
                 _accumulate(out, i, spare, chunk, a, b)
+        if 1 in wrt:
+            settle(outs[-1])
         return tuple([x.reshape(n) for x, n in zip(outs, shapes, strict=True)])
 
     def cotangent_abstract(*args: Any, axis: Shape, wrt: Shape) -> Any:
@@ -364,6 +371,7 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
         transpose=tangent_transpose,
         batch=tangent_batch,
         flops=flops,
+        definition=rows.definitions[1],
         multiple=True,
         family="product along axes",
     )
@@ -375,6 +383,7 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
         transpose=cotangent_transpose,
         batch=cotangent_batch,
         flops=flops,
+        definition=rows.definitions[2],
         multiple=True,
         family="product along axes",
     )
@@ -384,16 +393,16 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
 # ---------------------------------------------------------------- parts of a product
 
 
-def _blocks(shape: Shape, axis: Shape, limit: int) -> Iterator[Index | None]:
+def _blocks(shape: Shape, axis: Shape, limit: int) -> Iterable[Index | None]:
     """Parts of an array of at most ``limit`` entries that hold whole rows.
 
     Rows are those over ``axis``; the last axis is never parted.  ``None`` stands for
     the whole.
     """
     size = math.prod(shape)
+    if size <= limit:
+        return (None,) if size else ()
     free = [k for k, n in enumerate(shape[:-1]) if k not in axis and n > 1]
-    if size <= limit or not free:
-        return iter((None,) if size else ())
     return _parts(tuple([slice(0, n) for n in shape]), free, size, limit)
 
 
@@ -411,7 +420,7 @@ def _parts(index: Index, free: Sequence[int], size: int, limit: int) -> Iterator
         yield from _parts((*index[:k], here, *index[k + 1 :]), rest, size * step, limit)
 
 
-def _chunks(shape: Shape, a: Array, axis: Shape) -> Iterator[Index]:
+def _chunks(shape: Shape, a: Array, axis: Shape) -> Iterable[Index | None]:
     """Parts of a product that BLAS computes at once.
 
     They have several times as many rows as the right operand has, so that what is done
@@ -578,7 +587,7 @@ def _check_linear(name: str, others: Sequence[Any], linear: str) -> None:
         )
 
 
-# -------------------------------------------------------------------- stacks of examples
+# ------------------------------------------------------------------- stacks of examples
 
 Placed = tuple[Array, "int | None"]
 
@@ -633,7 +642,7 @@ def _softmax_begin(a: Array, b: Array, axis: Shape) -> Any:
         if not shifted:
             with np.errstate(over="ignore"):
                 np.exp(x, out=x)
-            total = nn.sum_over(x, axis)
+            total = _sum(x, axis)
             if total.min() > _LEAST and total.max() < np.inf:
                 np.divide(1, total, out=total)
                 x *= total
@@ -645,7 +654,7 @@ def _softmax_begin(a: Array, b: Array, axis: Shape) -> Any:
         top[top == -np.inf] = 0
         x -= top
         np.exp(x, out=x)
-        total = nn.sum_over(x, axis)
+        total = _sum(x, axis)
         total[total == 0] = 1
         x /= total
 
@@ -671,10 +680,17 @@ def _softmax_block_tangent(t: Array, stats: Any, results: Any, axis: Shape) -> N
     t *= s
 
 
-def _softmax_block_cotangent(out: Array, cts: Any, results: Any, axis: Shape) -> None:
-    (ct,), (s,) = cts, results
-    np.subtract(ct, _dot(ct, s, axis), out=out)
-    out *= s
+def _softmax_begin_back(a: Array, b: Array, axis: Shape) -> Any:
+    def write(out: Array, cts: Any, results: Any) -> None:
+        (ct,), (s,) = cts, results
+        np.subtract(ct, _dot(ct, s, axis), out=out)
+        out *= s
+
+    return b, write, _as_it_is
+
+
+def _as_it_is(ct: Array) -> None:
+    pass
 
 
 def _dot(x: Array, y: Array, axis: Shape) -> Array:
@@ -682,6 +698,19 @@ def _dot(x: Array, y: Array, axis: Shape) -> Array:
     if axis == (x.ndim - 1,):
         return np.vecdot(x, y)[..., None]
     return nn.dot_over(x, y, axis)
+
+
+def _sum(x: Array, axis: Shape) -> Array:
+    """Sum that keeps the axes."""
+    n = x.shape[-1]
+    if axis == (x.ndim - 1,) and n <= 4096:
+        return np.matmul(x, _ones(n, x.dtype))
+    return nn.sum_over(x, axis)
+
+
+@functools.lru_cache(maxsize=64)
+def _ones(n: int, dtype: Any) -> Array:
+    return np.ones((n, 1), dtype)
 
 
 matmul_softmax = product_through(
@@ -698,10 +727,11 @@ matmul_softmax = product_through(
             cts[0], results, changes, axis
         ),
         block_tangent=_softmax_block_tangent,
-        block_cotangent=_softmax_block_cotangent,
+        begin_back=_softmax_begin_back,
         reduced=(False,),
         weights=(ELEMENTARY + 4, 4),
-        definition="""
+        definitions=(
+            """
 def matmul_softmax(a, b, axis):
     x = a @ b
     shift = x.max(axis=axis, keepdims=True)
@@ -709,6 +739,25 @@ def matmul_softmax(a, b, axis):
     total = e.sum(axis=axis, keepdims=True)
     return (e / np.where(total == 0, 1, total),)
 """,
+            """
+def matmul_softmax_tangent(*args, axis, wrt):
+    *ts, a, b, s = args
+    t = sum(x @ b if i == 0 else a @ x for i, x in zip(wrt, ts))
+    return (s * (t - (s * t).sum(axis=axis, keepdims=True)),)
+""",
+            """
+def matmul_softmax_cotangent(ct, a, b, s, axis, wrt):
+    c = s * (ct - (s * ct).sum(axis=axis, keepdims=True))
+    both = (c @ np.swapaxes(b, -1, -2), a), (np.swapaxes(a, -1, -2) @ c, b)
+    outs = []
+    for i in wrt:
+        out, x = both[i]
+        out = out.sum(axis=tuple(range(out.ndim - x.ndim)))
+        ones = tuple(k for k, n in enumerate(x.shape[:-2]) if n == 1)
+        outs.append(out.sum(axis=ones, keepdims=True))
+    return tuple(outs)
+""",
+        ),
     )
 )
 
@@ -719,25 +768,19 @@ def matmul_softmax(a, b, axis):
 
 
 def _standardize_begin(a: Array, b: Array, axis: Shape, eps: float) -> Any:
-    """Rows are centred block by block, or by centring the right operand.
-
-    The mean of a row of A B is that of the rows of B, weighted.
-    """
-    centred = axis == (a.ndim - 1,) == (1,) and b.ndim == 2 and 4 * len(b) <= len(a)
-    if centred:
-        b = b - nn.sum_over(b, (1,)) / b.shape[1]
+    centred = _centres(a, b, axis)
 
     def finish(x: Array, stats: Any, again: Callable[[], None]) -> None:
         (r,), n = stats, _count(x, axis)
         if not centred:
-            x -= nn.sum_over(x, axis) / n
+            x -= _sum(x, axis) / n
         square = _dot(x, x, axis)
         square /= n
         square += eps
         np.divide(1, np.sqrt(square, out=square), out=r)
         x *= r
 
-    return b, finish
+    return (_centred(b) if centred else b), finish
 
 
 def _count(x: Array, axis: Shape) -> int:
@@ -801,23 +844,47 @@ def _standardize_block_tangent(t: Array, stats: Any, results: Any, axis: Shape) 
     (y, r), (out,), n = results, stats, _count(t, axis)
     mean = _dot(y, t, axis)
     mean /= n
-    t -= nn.sum_over(t, axis) / n
+    t -= _sum(t, axis) / n
     t -= y * mean
     t *= r
     np.multiply(mean, r * -r, out=out)
 
 
-def _standardize_block_cotangent(
-    out: Array, cts: Any, results: Any, axis: Shape
-) -> None:
-    (ct, ct_r), (y, r), n = cts, results, _count(out, axis)
-    along = _dot(y, ct, axis)
-    along += r * ct_r
-    along /= -n
-    np.multiply(y, along, out=out)
-    out += ct
-    out -= nn.sum_over(out, axis) / n
-    out *= r
+def _standardize_begin_back(a: Array, b: Array, axis: Shape) -> Any:
+    """As on the way forward, centring the right operand centres what it is for.
+
+    The left operand's cotangent is C (I - 1 1'/n) B', the right's A' C (I - 1 1'/n).
+    """
+    centred = _centres(a, b, axis)
+
+    def write(out: Array, cts: Any, results: Any) -> None:
+        (ct, ct_r), (y, r), n = cts, results, _count(out, axis)
+        along = _dot(y, ct, axis)
+        along += r * ct_r
+        along /= -n
+        np.multiply(y, along, out=out)
+        out += ct
+        if not centred:
+            out -= _sum(out, axis) / n
+        out *= r
+
+    def settle(ct: Array) -> None:
+        if centred:
+            ct -= _sum(ct, (1,)) / ct.shape[1]
+
+    return (_centred(b) if centred else b), write, settle
+
+
+def _centres(a: Array, b: Array, axis: Shape) -> bool:
+    """Whether rows of a product are to be centred by centring the right operand.
+
+    The mean of a row of A B is that of the rows of B, weighted.
+    """
+    return a.ndim == b.ndim == 2 and axis == (1,) and 4 * len(b) <= len(a)
+
+
+def _centred(b: Array) -> Array:
+    return b - _sum(b, (1,)) / b.shape[1]
 
 
 matmul_standardize = product_through(
@@ -830,15 +897,39 @@ matmul_standardize = product_through(
         tangent_jvp=_standardize_tangent_jvp,
         cotangent_jvp=_standardize_cotangent_jvp,
         block_tangent=_standardize_block_tangent,
-        block_cotangent=_standardize_block_cotangent,
+        begin_back=_standardize_begin_back,
         reduced=(False, True),
         weights=(5, 7),
-        definition="""
+        definitions=(
+            """
 def matmul_standardize(a, b, axis, eps):
     x = a @ b
     x = x - x.mean(axis=axis, keepdims=True)
     r = 1 / np.sqrt((x * x).mean(axis=axis, keepdims=True) + eps)
     return x * r, r
 """,
+            """
+def matmul_standardize_tangent(*args, axis, wrt):
+    *ts, a, b, y, r = args
+    t = sum(x @ b if i == 0 else a @ x for i, x in zip(wrt, ts))
+    mean = t.mean(axis=axis, keepdims=True)
+    along = (y * t).mean(axis=axis, keepdims=True)
+    return r * (t - mean - y * along), -r * r * along
+""",
+            """
+def matmul_standardize_cotangent(ct, ct_r, a, b, y, r, axis, wrt):
+    count = np.prod([y.shape[k] for k in axis])
+    along = (y * ct).mean(axis=axis, keepdims=True) + r * ct_r / count
+    c = r * (ct - ct.mean(axis=axis, keepdims=True) - y * along)
+    both = (c @ np.swapaxes(b, -1, -2), a), (np.swapaxes(a, -1, -2) @ c, b)
+    outs = []
+    for i in wrt:
+        out, x = both[i]
+        out = out.sum(axis=tuple(range(out.ndim - x.ndim)))
+        ones = tuple(k for k, n in enumerate(x.shape[:-2]) if n == 1)
+        outs.append(out.sum(axis=ones, keepdims=True))
+    return tuple(outs)
+""",
+        ),
     )
 )
