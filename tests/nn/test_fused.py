@@ -69,7 +69,7 @@ def in_parts(*limits):
 limits = st.sampled_from([(2**20, 2**20), (2**20, 64), (256, 64), (8, 8)])
 
 
-# ----------------------------------------------------------- the same as the composition
+# ---------------------------------------------------------- the same as the composition
 
 
 @both
@@ -197,7 +197,7 @@ def test_vmap_is_a_loop_for_values_gradients_and_hessians(name):
     check_vmap(pullback, (rng.normal(size=(5, 3, 3)),))
 
 
-# --------------------------------------------------------------------- dtypes and shapes
+# -------------------------------------------------------------------- dtypes and shapes
 
 
 @both
@@ -367,7 +367,7 @@ def test_nothing_of_the_size_of_the_product_is_held_beside_the_result(name, shap
     assert peak(funcad.vjp(composition, a, b)[1], ct) > slopes / 2 + product
 
 
-# ------------------------------------------------------------------------------ bad input
+# ---------------------------------------------------------------------------- bad input
 
 
 @pytest.mark.parametrize("function", [nn.matmul_softmax, nn.matmul_layer_norm])
