@@ -25,7 +25,7 @@ def matmul_layer_norm(
     axis: Axis = -1,
     eps: float = 1e-5,
 ) -> Array:
-    """``layer_norm(a @ b, scale, bias, axis, eps)`` in less time and memory.
+    """``layer_norm(a @ b, scale, bias, axis, eps)``, block by block in one array.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def matmul_layer_norm(
 
 
 def matmul_softmax(a: Array, b: Array, axis: Axis = -1) -> Array:
-    """``softmax(a @ b, axis)`` in less time and memory.
+    """``softmax(a @ b, axis)``, block by block in one array.
 
     Parameters
     ----------
