@@ -55,6 +55,7 @@ __all__ = [
     "export",
     "float0",
     "grad",
+    "graph",
     "hessian",
     "hvp",
     "jacfwd",
@@ -113,6 +114,7 @@ _LATE.append("funcad.scipy.special")
 _ON_DEMAND = (
     "checkpoint_policies",
     "extend",
+    "graph",
     "lax",
     "nn",
     "optim",

@@ -96,11 +96,15 @@ class Graph(NamedTuple):
 
 def draw(program: Program, engine: str | None = None) -> Drawing:
     """Picture of a program; see `Program.draw`."""
+    return drawn(graphs_of(program), engine)
+
+
+def drawn(graphs: Sequence[Graph], engine: str | None = None) -> Drawing:
+    """Picture of graphs under one another."""
     if engine not in (None, "dot", "python"):
         raise ArgumentError(
             f'draw: engine={engine!r} is none of "dot", "python" and None.'
         )
-    graphs = graphs_of(program)
     if engine != "python":
         if shutil.which("dot") is None:
             if engine == "dot":
@@ -158,10 +162,10 @@ def _graph(program: Program, title: str, inner: Inner) -> Graph:
     for v in program.outputs:
         label = f"return {names.value(v).text}"
         add(Box((label,), _OUTPUT, label, False), (v,), ())
-    return Graph(title, *_shortened(boxes, uses))
+    return Graph(title, *shortened(boxes, uses))
 
 
-def _shortened(
+def shortened(
     boxes: list[Box], uses: list[Use]
 ) -> tuple[list[Box], list[tuple[int, int]]]:
     """Boxes and edges; instead of an edge that is too long, the name of what it brings.
