@@ -135,7 +135,7 @@ class Node:
     def __float__(self) -> float:
         self._refuse("a number")
 
-    __int__ = __index__ = __complex__ = __float__  # type: ignore[assignment]
+    __int__ = __complex__ = __float__  # type: ignore[assignment]
 
     def _refuse(self, what: str) -> NoReturn:
         raise GraphError(
