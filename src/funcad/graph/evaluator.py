@@ -6,11 +6,10 @@ business of the compiler, which sees the primitives that all nodes are made of.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from funcad.core.errors import GraphError, LeafTypeError, run_at
+from funcad.core.errors import GraphError, LeafTypeError, format_line, run_at
 from funcad.core.tracing import Array, aval_of
 from funcad.graph.derivatives import line_of
 from funcad.graph.nodes import (
@@ -69,6 +68,7 @@ class Evaluator:
         self.eval_nodes = checked_nodes(eval_nodes, "Evaluator")
         self._order = topological_sort(self.eval_nodes)
         self.variables = [x for x in self._order if x.op is placeholder]
+        self._known = frozenset(self.variables)
 
         def evaluate(*values: Array) -> list[Array]:
             return _values(self.eval_nodes, self._order, self.variables, values)
@@ -173,7 +173,7 @@ class Evaluator:
                 f"{type(input_values).__name__}. Write {{x: x_value, ...}} with the "
                 "Variable objects as keys."
             )
-        if input_values.keys() != set(self.variables):
+        if input_values.keys() != self._known:
             self._refuse(input_values, method)
         values = [input_values[x] for x in self.variables]
         for x, value in zip(self.variables, values):
@@ -195,9 +195,8 @@ class Evaluator:
                 f"nodes to compute depend on. They depend on {expected}; give each "
                 "a value, with the Variable object as key."
             )
-        known = set(self.variables)
         for x in input_values:
-            if x in known:
+            if x in self._known:
                 continue
             if not isinstance(x, Node):
                 what = f"{x!r} of type {type(x).__name__}, which is no Variable"
@@ -236,9 +235,11 @@ def _value(node: Node, input_values: list[Array]) -> Array:
     except GraphError:
         raise
     except Exception as error:
+        # an error of funcad's names the line already
+        reason = str(error).removesuffix(f"\n  at {format_line(node.line)}")
         raise GraphError(
             f"{node.name} = {node.expression()} cannot be computed from "
-            f"{_described(node, input_values)}. {error}",
+            f"{_described(node, input_values)}. {reason}",
             node.line,
         ) from error
     if not is_array(value):
@@ -252,7 +253,5 @@ def _value(node: Node, input_values: list[Array]) -> Array:
 
 def _described(node: Node, input_values: Sequence[Array]) -> str:
     """The inputs with their shapes and dtypes."""
-    pairs = itertools.starmap(
-        lambda x, value: f"{x.name}: {aval_of(value)}", zip(node.inputs, input_values)
-    )
-    return ", ".join(pairs) or "no inputs"
+    pairs = zip(node.inputs, input_values)
+    return ", ".join(f"{x.name}: {aval_of(v)}" for x, v in pairs) or "no inputs"
