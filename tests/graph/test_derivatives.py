@@ -149,6 +149,28 @@ def test_gradients_are_zero_where_the_output_does_not_depend(unknown):
     assert got.dtype == np.float32
 
 
+def test_a_gradient_that_is_zero_stays_so_where_a_derivative_is_infinite():
+    mask = graph.greater(graph.sqrt(X), 0.5)
+    (g,) = gradients(sum_op(mask * X + graph.ones_like(graph.log(X))), [X])
+    (h,) = gradients(sum_op(g * g), [X])
+    with np.errstate(all="ignore"):
+        first, second = run([g, h], x=np.array([0.0, 4.0]))
+    np.testing.assert_array_equal(first, [0.0, 1.0])
+    np.testing.assert_array_equal(second, [0.0, 0.0])
+
+
+def test_gradients_that_are_zero_are_arrays_for_whoever_asks():
+    (g,) = gradients(graph.greater(X, W), [X])
+    x, w = np.ones((2, 3)), np.zeros(3)
+    got = run([g, g + 1, Swish()(g, beta=1.0)], x=x, w=w)
+    np.testing.assert_array_equal(got[0], np.zeros((2, 3)))
+    np.testing.assert_array_equal(got[1], np.ones((2, 3)))
+    np.testing.assert_array_equal(got[2], np.zeros((2, 3)))
+    got[0][:] = 7  # the caller's own
+    node, ones = gradients(X * W, [X, W])[0], np.ones(3)
+    np.testing.assert_array_equal(node.op.compute(node, [x, w, ones + x]), w + 0 * x)
+
+
 def test_no_nodes_have_no_gradients():
     assert gradients(X * W, []) == []
 

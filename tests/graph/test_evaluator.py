@@ -194,6 +194,20 @@ def test_gradients_cost_what_those_of_grad_cost():
     assert lowered.cost().flops <= 1.1 * direct.cost().flops
 
 
+def test_gradients_of_gradients_cost_what_those_of_grad_cost():
+    y, f = graph.log(1 + graph.exp(X)), lambda x: np.sum(np.log(1 + np.exp(x)))
+    for _ in range(3):
+        (y,) = gradients(y, [X])
+        f = summed(funcad.grad(f))
+    lowered = Evaluator([y]).lower({X: np.ones(5)})
+    direct = funcad.jit(f).lower(np.ones(5))
+    assert len(lowered.optimized.equations) <= len(direct.optimized.equations) + 3
+
+
+def summed(f):
+    return lambda x: np.sum(f(x))
+
+
 def test_what_no_result_needs_is_not_computed():
     y = X @ W
     (g,) = gradients(sum_op(y), [X])  # does not need the product

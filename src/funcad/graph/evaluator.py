@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from funcad.core.errors import GraphError, LeafTypeError, format_line, run_at
 from funcad.core.tracing import Array, aval_of
-from funcad.graph.derivatives import line_of
+from funcad.graph.derivatives import Zero, explicit, line_of, value_of
 from funcad.graph.nodes import (
     Node,
     checked_nodes,
@@ -218,20 +218,20 @@ def _values(
     values: Sequence[Array],
 ) -> list[Array]:
     """Values of nodes from those of variables, node by node."""
-    found = dict(zip(variables, values))
+    found: dict[Node, Array | Zero] = dict(zip(variables, values))
     for node in order:
         if node not in found:
             found[node] = _value(node, [found[x] for x in node.inputs])
-    return [found[x] for x in eval_nodes]
+    return [explicit(found[x]) for x in eval_nodes]
 
 
-def _value(node: Node, input_values: list[Array]) -> Array:
-    compute, line = node.op.compute, line_of(node)
+def _value(node: Node, input_values: list[Array | Zero]) -> Array | Zero:
+    line = line_of(node)
     try:
         if line is None:
-            value = compute(node, input_values)
+            value = value_of(node, input_values)
         else:
-            value = run_at(line, compute, node, input_values)
+            value = run_at(line, value_of, node, input_values)
     except GraphError:
         raise
     except Exception as error:
@@ -242,7 +242,7 @@ def _value(node: Node, input_values: list[Array]) -> Array:
             f"{_described(node, input_values)}. {reason}",
             node.line,
         ) from error
-    if not is_array(value):
+    if not (is_array(value) or type(value) is Zero):
         raise GraphError(
             f"{node.name} = {node.expression()}: compute of {node.op.name} returns an "
             f"array or a number, and it returned {type(value).__name__}.",
@@ -251,7 +251,7 @@ def _value(node: Node, input_values: list[Array]) -> Array:
     return value
 
 
-def _described(node: Node, input_values: Sequence[Array]) -> str:
+def _described(node: Node, input_values: Sequence[Array | Zero]) -> str:
     """The inputs with their shapes and dtypes."""
     pairs = zip(node.inputs, input_values)
     return ", ".join(f"{x.name}: {aval_of(v)}" for x, v in pairs) or "no inputs"

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from funcad import nn
+from funcad.backends import namespace
 from funcad.core.errors import GraphError
 from funcad.core.tracing import PYTHON_SCALARS, Array, dtype_of, shape_of
 from funcad.graph.nodes import Node, Op, as_nodes
@@ -416,7 +417,7 @@ def zeros_like(A: Array) -> Array:
     >>> Evaluator([zeros_like(x)]).run({x: np.array([1.0, 2.0])})
     [array([0., 0.])]
     """
-    return np.zeros_like(A)
+    return _filled(A, 0)
 
 
 @operation(1)
@@ -439,7 +440,13 @@ def ones_like(A: Array) -> Array:
     >>> Evaluator([ones_like(x)]).run({x: np.array([1.0, 2.0])})
     [array([1., 1.])]
     """
-    return np.ones_like(A)
+    return _filled(A, 1)
+
+
+def _filled(A: Array, value: int) -> Array:
+    """A view of one entry, which the compiler sees to be the same everywhere."""
+    entry = namespace(A).asarray(value, dtype=dtype_of(A))
+    return np.broadcast_to(entry, shape_of(A))
 
 
 @operation(1)
