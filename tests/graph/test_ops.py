@@ -405,6 +405,14 @@ def test_what_cannot_be_made_is_refused(make, message):
         make()
 
 
+def test_what_a_fused_operation_normalises_is_the_product():
+    x, y = np.ones((2, 4, 3)), np.ones((3, 5))
+    shaped = graph.matmul_layernorm(X, Y, (4, 5))
+    assert Evaluator([shaped]).run({X: x, Y: y})[0].shape == (2, 4, 5)
+    with pytest.raises(GraphError, match=r"\(5, 4\), and that shape is \(4, 5\)"):
+        Evaluator([graph.matmul_layernorm(X, Y, (5, 4))]).run({X: x, Y: y})
+
+
 @pytest.mark.parametrize(
     "node, value, message",
     [

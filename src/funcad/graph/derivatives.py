@@ -53,7 +53,8 @@ def gradients(output_node: Node, nodes: Sequence[Node]) -> list[Node]:
     list of Node
         One for each of ``nodes``, of its shape and dtype, to be evaluated or to be
         differentiated again.  Where the output does not depend on a node, the gradient
-        is zero, as it is with ``funcad.grad`` and JAX.
+        is zero, as it is with ``funcad.grad`` and JAX.  That of a variable which turns
+        out to hold integers is an error when the graph is run.
 
     Raises
     ------

@@ -294,6 +294,9 @@ class Op:
     def compute(self, node: Node, input_values: Sequence[Array]) -> Array:
         """The value of a node of this operation.
 
+        The evaluator calls it once for each combination of shapes and dtypes, with
+        values that are not there yet: as under ``jit``, it does not branch on them.
+
         Parameters
         ----------
         node : Node
