@@ -81,6 +81,7 @@ __all__ = [
     "ravel_pytree",
     "remat",
     "stop_gradient",
+    "tape",
     "testing",
     "tree",
     "value_and_grad",
@@ -123,6 +124,7 @@ _ON_DEMAND = (
     "optim",
     "random",
     "scipy",
+    "tape",
     "testing",
     "viz",
 )
