@@ -427,3 +427,21 @@ def test_what_a_fused_operation_normalises_is_the_product():
 def test_what_does_not_fit_when_it_is_run_names_the_node(node, value, message):
     with pytest.raises(GraphError, match=rf"(?s){node.name} = .*X: float64.*{message}"):
         Evaluator([node]).run({X: value})
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_fused_operations_run_and_differentiate_without_the_product(dtype):
+    a, b = Variable("a"), Variable("b")
+    outs = [
+        graph.matmul_softmax(a, b, dim=-1),
+        graph.matmul_layernorm(a, b, normalized_shape=(5,)),
+    ]
+    grads = [g for y in outs for g in gradients(sum_op(y * y), [a, b])]
+    like = {
+        a: funcad.ShapeDtypeStruct((3, 4), dtype),
+        b: funcad.ShapeDtypeStruct((4, 5), dtype),
+    }
+    program = Evaluator(outs + grads).lower(like).optimized
+    names = [e.primitive.name for e in program.equations]
+    assert {"matmul_softmax", "matmul_standardize"} <= set(names)
+    assert "matmul" not in names

@@ -229,7 +229,6 @@ def add_by_const(A: Array, constant: Any) -> Array:
     Examples
     --------
     >>> import numpy as np
-    >>> import numpy as np
     >>> from funcad.graph import Evaluator, Variable, add_by_const
     >>> x = Variable("x")
     >>> Evaluator([add_by_const(x, 3), x + 3]).run({x: np.array([1.0, 2.0])})
@@ -254,7 +253,6 @@ def sub_by_const(A: Array, constant: Any) -> Array:
 
     Examples
     --------
-    >>> import numpy as np
     >>> import numpy as np
     >>> from funcad.graph import Evaluator, Variable, sub_by_const
     >>> x = Variable("x")
@@ -281,7 +279,6 @@ def rsub_by_const(A: Array, constant: Any) -> Array:
     Examples
     --------
     >>> import numpy as np
-    >>> import numpy as np
     >>> from funcad.graph import Evaluator, Variable, rsub_by_const
     >>> x = Variable("x")
     >>> Evaluator([rsub_by_const(x, 3), 3 - x]).run({x: np.array([1.0, 2.0])})
@@ -306,7 +303,6 @@ def mul_by_const(A: Array, constant: Any) -> Array:
 
     Examples
     --------
-    >>> import numpy as np
     >>> import numpy as np
     >>> from funcad.graph import Evaluator, Variable, mul_by_const
     >>> x = Variable("x")
@@ -333,7 +329,6 @@ def div_by_const(A: Array, constant: Any) -> Array:
     Examples
     --------
     >>> import numpy as np
-    >>> import numpy as np
     >>> from funcad.graph import Evaluator, Variable, div_by_const
     >>> x = Variable("x")
     >>> Evaluator([div_by_const(x, 4), x / 4]).run({x: np.array([1.0, 2.0])})
@@ -358,7 +353,6 @@ def rdiv_by_const(A: Array, constant: Any) -> Array:
 
     Examples
     --------
-    >>> import numpy as np
     >>> import numpy as np
     >>> from funcad.graph import Evaluator, Variable, rdiv_by_const
     >>> x = Variable("x")
@@ -884,7 +878,7 @@ def matmul_layernorm(
             [-1.,  1.]])]
     """
     axes = _last(_product_shape(A, B), normalized_shape, "matmul_layernorm")
-    return nn.layer_norm(np.matmul(A, B), axis=axes, eps=eps)
+    return nn.matmul_layer_norm(A, B, axis=axes, eps=eps)
 
 
 @operation(2, _check_dim)
@@ -910,7 +904,7 @@ def matmul_softmax(A: Array, B: Array, dim: Axis = -1) -> Array:
     [array([[0.5, 0.5],
             [0.5, 0.5]])]
     """
-    return nn.softmax(np.matmul(A, B), axis=_axes(dim))
+    return nn.matmul_softmax(A, B, axis=_axes(dim))
 
 
 def _product_shape(A: Array, B: Array) -> tuple[int, ...]:
