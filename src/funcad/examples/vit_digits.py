@@ -266,7 +266,8 @@ class Form(NamedTuple):
 def adamw(steps: int) -> optim.GradientTransformation:
     """AdamW with clipped gradients and a learning rate that rises, then falls.
 
-    Weight decay is for matrices, and leaves biases and the norms' gains alone.
+    Weight decay is for matrices, and leaves biases and the norms' gains alone.  It is
+    strong, because some thousand images are few for this many parameters.
     """
     schedule = optim.warmup_cosine_decay_schedule(
         init_value=0.0,
@@ -279,7 +280,7 @@ def adamw(steps: int) -> optim.GradientTransformation:
         optim.clip_by_global_norm(1.0),
         optim.adamw(
             schedule,
-            weight_decay=0.05,
+            weight_decay=1.0,
             mask=lambda params: tree.map(lambda p: p.ndim > 1, params),
         ),
     )
