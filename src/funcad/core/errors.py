@@ -161,6 +161,14 @@ class MutationError(FuncadError, TypeError):
     """An attempt to write into a traced array."""
 
 
+class TapeError(FuncadError, RuntimeError):
+    """A step of `funcad.tape` that the recorded operations do not allow."""
+
+
+class ModuleError(FuncadError, TypeError, RuntimeError):
+    """A module whose parameters are not what they should be, or are not there."""
+
+
 class EscapedTracerError(FuncadError, RuntimeError):
     """A tracer used after the transform that made it has ended."""
 
@@ -215,6 +223,10 @@ class ProgramFileError(ProgramError):
 
 class ArgumentError(FuncadError, ValueError):
     """An argument outside of the values it may take: a rate, a probability, a size."""
+
+
+class NonFiniteError(FuncadError, FloatingPointError, ValueError):
+    """A loss or a gradient that is infinite or not a number, where a step begins."""
 
 
 class PolicyError(FuncadError, TypeError):

@@ -27,6 +27,8 @@ along an axis       `softmax`, `layernorm`, `matmul_softmax`, `matmul_layernorm`
 [np.float64(2.0), array([1., 1.])]
 """
 
+from funcad.graph.derivatives import gradients
+from funcad.graph.evaluator import Evaluator
 from funcad.graph.nodes import (
     Node,
     Op,
@@ -35,20 +37,72 @@ from funcad.graph.nodes import (
     placeholder,
     topological_sort,
 )
-from funcad.graph.ops import *  # noqa: F403
-from funcad.graph.ops import __all__ as _operations
-
-from funcad.graph.derivatives import gradients  # isort: skip
-from funcad.graph.evaluator import Evaluator  # isort: skip
+from funcad.graph.ops import (
+    add,
+    add_by_const,
+    broadcast,
+    div,
+    div_by_const,
+    exp,
+    expand_as,
+    greater,
+    layernorm,
+    log,
+    matmul,
+    matmul_layernorm,
+    matmul_softmax,
+    mean,
+    mul,
+    mul_by_const,
+    ones_like,
+    power,
+    rdiv_by_const,
+    relu,
+    rsub_by_const,
+    softmax,
+    sqrt,
+    sub,
+    sub_by_const,
+    sum_op,
+    transpose,
+    zeros_like,
+)
 
 __all__ = [
     "Evaluator",
     "Node",
     "Op",
     "Variable",
+    "add",
+    "add_by_const",
+    "broadcast",
     "constant",
+    "div",
+    "div_by_const",
+    "exp",
+    "expand_as",
     "gradients",
+    "greater",
+    "layernorm",
+    "log",
+    "matmul",
+    "matmul_layernorm",
+    "matmul_softmax",
+    "mean",
+    "mul",
+    "mul_by_const",
+    "ones_like",
     "placeholder",
+    "power",
+    "rdiv_by_const",
+    "relu",
+    "rsub_by_const",
+    "softmax",
+    "sqrt",
+    "sub",
+    "sub_by_const",
+    "sum_op",
     "topological_sort",
+    "transpose",
+    "zeros_like",
 ]
-__all__ += _operations

@@ -3,7 +3,8 @@
 A node of :data:`vjp` holds another node and the number of an operand.  To compute it is
 to linearise that node's operation at its inputs and to transpose (``funcad.vjp``).  Its
 own gradient is made in the same way, so there is nothing more to say about gradients of
-gradients.  What has been broadcast is summed in there, when shapes are known.
+gradients.  What was broadcast is summed in there, when shapes are known, and it turns
+out there which gradients are zero.
 """
 
 from __future__ import annotations
@@ -13,8 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from funcad.backends import namespace
 from funcad.core.errors import BackwardLine, GraphError
-from funcad.core.tracing import Array, aval_of, dtype_of, shape_of
+from funcad.core.tracing import (
+    PYTHON_SCALARS,
+    Array,
+    aval_of,
+    dtype_of,
+    shape_of,
+)
 from funcad.graph import ops
 from funcad.graph.nodes import (
     Node,
@@ -23,7 +31,8 @@ from funcad.graph.nodes import (
     placeholder,
     topological_sort,
 )
-from funcad.transforms.arguments import float0, has_tangent
+from funcad.transforms.arguments import check_tangents, has_tangent
+from funcad.transforms.linear import transpose
 from funcad.transforms.reverse import vjp as engine_vjp
 
 __all__ = ["gradients"]
@@ -44,7 +53,8 @@ def gradients(output_node: Node, nodes: Sequence[Node]) -> list[Node]:
     list of Node
         One for each of ``nodes``, of its shape and dtype, to be evaluated or to be
         differentiated again.  Where the output does not depend on a node, the gradient
-        is zero, as it is with ``funcad.grad`` and JAX.
+        is zero, as it is with ``funcad.grad`` and JAX.  That of a variable which turns
+        out to hold integers is an error when the graph is run.
 
     Raises
     ------
@@ -82,7 +92,7 @@ def gradients(output_node: Node, nodes: Sequence[Node]) -> list[Node]:
             if not _is_engines(partial, node, i):
                 partial = checked(partial, node, i)
             known = found.get(operand)
-            found[operand] = partial if known is None else ops.add(known, partial)
+            found[operand] = partial if known is None else add(known, partial)
     return [found[x] if x in found else ops.zeros_like(x) for x in nodes]
 
 
@@ -110,7 +120,54 @@ def _is_engines(partial: Node, node: Node, operand: int) -> bool:
     return partial.op is vjp and attrs["node"] is node and attrs["operand"] == operand
 
 
-class Pullback(Op):
+class Zero:
+    """A gradient that is identically zero, while a graph is run.
+
+    It is no array of zeros, so that it stays zero where a derivative is infinite, and
+    nothing is computed with it.
+    """
+
+    __slots__ = ("_like", "dtype")
+
+    def __init__(self, like: Array, dtype: Any = None) -> None:
+        self._like = like
+        self.dtype = dtype or dtype_of(like)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the value whose gradient it is."""
+        return shape_of(self._like)
+
+    def array(self) -> Array:
+        """The zeros."""
+        return namespace(self._like).zeros(self.shape, self.dtype)
+
+
+def explicit(value: Array | Zero) -> Array:
+    """A value as others than gradients need it."""
+    return value.array() if type(value) is Zero else value
+
+
+def value_of(node: Node, input_values: Sequence[Array | Zero]) -> Array | Zero:
+    """The value of a node; a gradient's may be a :class:`Zero`."""
+    op = node.op
+    if isinstance(op, Gradient):
+        return op.value(node, input_values)
+    return op.compute(node, [explicit(x) for x in input_values])
+
+
+class Gradient(Op):
+    """An operation that takes and gives gradients which may be zero identically."""
+
+    def value(self, node: Node, input_values: Sequence[Array | Zero]) -> Array | Zero:
+        """The value of a node."""
+        raise NotImplementedError
+
+    def compute(self, node: Node, input_values: Sequence[Array]) -> Array:
+        return explicit(self.value(node, input_values))
+
+
+class Pullback(Gradient):
     """Vector-Jacobian product of a node's operation in one operand."""
 
     name = "vjp"
@@ -121,20 +178,28 @@ class Pullback(Op):
             self, [*node.inputs, output_grad], {"node": node, "operand": operand}
         )
 
-    def compute(self, node: Node, input_values: Sequence[Array]) -> Array:
+    def value(self, node: Node, input_values: Sequence[Array | Zero]) -> Array | Zero:
         forward, i = node.attrs["node"], node.attrs["operand"]
         *primals, ct = input_values
-        before, x, after = primals[:i], primals[i], primals[i + 1 :]
+        before, x, after = primals[:i], explicit(primals[i]), primals[i + 1 :]
         if not has_tangent(x):
-            return _without_tangent(forward.inputs[i], x, ct)
+            _refuse_variable(forward.inputs[i], x)
+            return Zero(x, dtype_of(ct))
+        if type(ct) is Zero:
+            return Zero(x)
 
-        def of_operand(x: Array) -> Array:
-            return forward.op.compute(forward, [*before, x, *after])
+        def of_operand(x: Array) -> Array | None:
+            y = value_of(forward, [*before, x, *after])
+            return None if type(y) is Zero else y
 
         y, pull = engine_vjp(of_operand, x)
-        if not has_tangent(y):
-            ct = np.zeros(shape_of(y), float0)
-        return pull(ct)[0]
+        if y is None or not has_tangent(y):
+            return Zero(x)
+        check_tangents([y], [ct], lambda: [forward.name], "gradients", "gradient")
+        if type(ct) in PYTHON_SCALARS:
+            ct = dtype_of(y).type(ct)
+        (out,) = transpose(pull.program, [ct])
+        return Zero(x) if out is None else out
 
     def expression(self, node: Node) -> str:
         forward, i = node.attrs["node"], node.attrs["operand"]
@@ -144,8 +209,8 @@ class Pullback(Op):
 vjp = Pullback()
 
 
-def _without_tangent(operand: Node, x: Array, ct: Array) -> Array:
-    """The gradient of what has none: zero on the way, and an error at its end."""
+def _refuse_variable(operand: Node, x: Array) -> None:
+    """What has no tangent has gradient zero on the way, but not at its end."""
     if operand.op is placeholder:
         raise GraphError(
             f"gradients are taken with respect to floats and complex numbers, and the "
@@ -153,10 +218,24 @@ def _without_tangent(operand: Node, x: Array, ct: Array) -> Array:
             "x.astype(float).",
             operand.line,
         )
-    return np.zeros_like(x, dtype=dtype_of(ct))
 
 
-class Checked(Op):
+class Sum(Gradient):
+    """The sum of two gradients of one node."""
+
+    name = "add"
+
+    def value(self, node: Node, input_values: Sequence[Array | Zero]) -> Array | Zero:
+        a, b = input_values
+        if isinstance(a, Zero):
+            return b
+        return a if isinstance(b, Zero) else np.add(a, b)
+
+
+add = Sum()
+
+
+class Checked(Gradient):
     """A gradient that a rule by hand has given, which must be of its operand's type."""
 
     name = "checked"
@@ -166,7 +245,7 @@ class Checked(Op):
         attrs = {"rule": node, "operand": operand}
         return Node(self, [partial, node.inputs[operand]], attrs)
 
-    def compute(self, node: Node, input_values: Sequence[Array]) -> Array:
+    def value(self, node: Node, input_values: Sequence[Array | Zero]) -> Array | Zero:
         partial, x = input_values
         rule, i = node.attrs["rule"], node.attrs["operand"]
         weak = getattr(partial, "weak", None) or not hasattr(partial, "dtype")

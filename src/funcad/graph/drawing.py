@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from funcad.core.drawing import Box, Drawing, Graph, Use, drawn, shortened
+from funcad.core.drawing import INPUT, OUTPUT, Box, Drawing, Use, graph, picture
 from funcad.core.errors import format_line
 from funcad.graph.derivatives import vjp
 from funcad.graph.nodes import Node, constant, placeholder
 
-_VARIABLE, _OPERATION, _GRADIENT, _RESULT = "#fff8dc", "#e3eefb", "#fde7cf", "#e8f5e0"
+_OPERATION, _GRADIENT = "#e3eefb", "#fde7cf"
 
 
 def draw(
@@ -30,17 +30,17 @@ def draw(
     for node in eval_nodes:
         uses.append(Use(numbers[node], len(boxes), [node.name]))
         label = f"return {node.name}"
-        boxes.append(Box((label,), _RESULT, label, False))
-    return drawn([Graph("", *shortened(boxes, uses))], engine)
+        boxes.append(Box((label,), OUTPUT, label, False))
+    return picture([graph(boxes, uses)], engine)
 
 
 def _box(node: Node) -> Box:
     tooltip = f"{node.name} = {node.expression()}\n{format_line(node.line)}".strip()
     tooltip = "".join(c for c in tooltip if c == "\n" or c.isprintable())
     if node.op is placeholder:
-        return Box((node.name,), _VARIABLE, tooltip, False)
+        return Box((node.name,), INPUT, tooltip, False)
     if node.op is constant:
-        return Box((node.expression(),), _VARIABLE, tooltip, False)
+        return Box((node.expression(),), INPUT, tooltip, False)
     if node.op is vjp:
         forward, i = node.attrs["node"], node.attrs["operand"]
         text = f"of {forward.name} in {forward.inputs[i].name}"

@@ -6,13 +6,12 @@ business of the compiler, which sees the primitives that all nodes are made of.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from funcad.core.errors import GraphError, LeafTypeError, run_at
+from funcad.core.errors import GraphError, LeafTypeError, format_line, run_at
 from funcad.core.tracing import Array, aval_of
-from funcad.graph.derivatives import line_of
+from funcad.graph.derivatives import Zero, explicit, line_of, value_of
 from funcad.graph.nodes import (
     Node,
     checked_nodes,
@@ -69,6 +68,7 @@ class Evaluator:
         self.eval_nodes = checked_nodes(eval_nodes, "Evaluator")
         self._order = topological_sort(self.eval_nodes)
         self.variables = [x for x in self._order if x.op is placeholder]
+        self._known = frozenset(self.variables)
 
         def evaluate(*values: Array) -> list[Array]:
             return _values(self.eval_nodes, self._order, self.variables, values)
@@ -173,7 +173,7 @@ class Evaluator:
                 f"{type(input_values).__name__}. Write {{x: x_value, ...}} with the "
                 "Variable objects as keys."
             )
-        if input_values.keys() != set(self.variables):
+        if input_values.keys() != self._known:
             self._refuse(input_values, method)
         values = [input_values[x] for x in self.variables]
         for x, value in zip(self.variables, values):
@@ -195,9 +195,8 @@ class Evaluator:
                 f"nodes to compute depend on. They depend on {expected}; give each "
                 "a value, with the Variable object as key."
             )
-        known = set(self.variables)
         for x in input_values:
-            if x in known:
+            if x in self._known:
                 continue
             if not isinstance(x, Node):
                 what = f"{x!r} of type {type(x).__name__}, which is no Variable"
@@ -219,29 +218,31 @@ def _values(
     values: Sequence[Array],
 ) -> list[Array]:
     """Values of nodes from those of variables, node by node."""
-    found = dict(zip(variables, values))
+    found: dict[Node, Array | Zero] = dict(zip(variables, values))
     for node in order:
         if node not in found:
             found[node] = _value(node, [found[x] for x in node.inputs])
-    return [found[x] for x in eval_nodes]
+    return [explicit(found[x]) for x in eval_nodes]
 
 
-def _value(node: Node, input_values: list[Array]) -> Array:
-    compute, line = node.op.compute, line_of(node)
+def _value(node: Node, input_values: list[Array | Zero]) -> Array | Zero:
+    line = line_of(node)
     try:
         if line is None:
-            value = compute(node, input_values)
+            value = value_of(node, input_values)
         else:
-            value = run_at(line, compute, node, input_values)
+            value = run_at(line, value_of, node, input_values)
     except GraphError:
         raise
     except Exception as error:
+        # an error of funcad's names the line already
+        reason = str(error).removesuffix(f"\n  at {format_line(node.line)}")
         raise GraphError(
             f"{node.name} = {node.expression()} cannot be computed from "
-            f"{_described(node, input_values)}. {error}",
+            f"{_described(node, input_values)}. {reason}",
             node.line,
         ) from error
-    if not is_array(value):
+    if not (is_array(value) or type(value) is Zero):
         raise GraphError(
             f"{node.name} = {node.expression()}: compute of {node.op.name} returns an "
             f"array or a number, and it returned {type(value).__name__}.",
@@ -250,9 +251,7 @@ def _value(node: Node, input_values: list[Array]) -> Array:
     return value
 
 
-def _described(node: Node, input_values: Sequence[Array]) -> str:
+def _described(node: Node, input_values: Sequence[Array | Zero]) -> str:
     """The inputs with their shapes and dtypes."""
-    pairs = itertools.starmap(
-        lambda x, value: f"{x.name}: {aval_of(value)}", zip(node.inputs, input_values)
-    )
-    return ", ".join(pairs) or "no inputs"
+    pairs = zip(node.inputs, input_values)
+    return ", ".join(f"{x.name}: {aval_of(v)}" for x, v in pairs) or "no inputs"

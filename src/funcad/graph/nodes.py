@@ -135,7 +135,7 @@ class Node:
     def __float__(self) -> float:
         self._refuse("a number")
 
-    __int__ = __index__ = __complex__ = __float__  # type: ignore[assignment]
+    __int__ = __complex__ = __float__  # type: ignore[assignment]
 
     def _refuse(self, what: str) -> NoReturn:
         raise GraphError(
@@ -293,6 +293,9 @@ class Op:
 
     def compute(self, node: Node, input_values: Sequence[Array]) -> Array:
         """The value of a node of this operation.
+
+        The evaluator calls it once for each combination of shapes and dtypes, with
+        values that are not there yet: as under ``jit``, it does not branch on them.
 
         Parameters
         ----------

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from funcad import nn
+from funcad.backends import namespace
 from funcad.core.errors import GraphError
 from funcad.core.tracing import PYTHON_SCALARS, Array, dtype_of, shape_of
 from funcad.graph.nodes import Node, Op, as_nodes
@@ -416,7 +417,7 @@ def zeros_like(A: Array) -> Array:
     >>> Evaluator([zeros_like(x)]).run({x: np.array([1.0, 2.0])})
     [array([0., 0.])]
     """
-    return np.zeros_like(A)
+    return _filled(A, 0)
 
 
 @operation(1)
@@ -439,7 +440,13 @@ def ones_like(A: Array) -> Array:
     >>> Evaluator([ones_like(x)]).run({x: np.array([1.0, 2.0])})
     [array([1., 1.])]
     """
-    return np.ones_like(A)
+    return _filled(A, 1)
+
+
+def _filled(A: Array, value: int) -> Array:
+    """A view of one entry, which the compiler sees to be the same everywhere."""
+    entry = namespace(A).asarray(value, dtype=dtype_of(A))
+    return np.broadcast_to(entry, shape_of(A))
 
 
 @operation(1)
@@ -840,7 +847,9 @@ def layernorm(
     >>> Evaluator([layernorm(x, (2,))]).run({x: np.array([[1e3, -1e3]])})
     [array([[ 1., -1.]])]
     """
-    return nn.layer_norm(A, axis=_last(A, normalized_shape, "layernorm"), eps=eps)
+    return nn.layer_norm(
+        A, axis=_last(shape_of(A), normalized_shape, "layernorm"), eps=eps
+    )
 
 
 @operation(2, _check_norm)
@@ -874,7 +883,8 @@ def matmul_layernorm(
     [array([[ 1., -1.],
             [-1.,  1.]])]
     """
-    return _matmul_layernorm(A, B, _shape(normalized_shape), eps)
+    axes = _last(_product_shape(A, B), normalized_shape, "matmul_layernorm")
+    return nn.layer_norm(np.matmul(A, B), axis=axes, eps=eps)
 
 
 @operation(2, _check_dim)
@@ -900,23 +910,20 @@ def matmul_softmax(A: Array, B: Array, dim: Axis = -1) -> Array:
     [array([[0.5, 0.5],
             [0.5, 0.5]])]
     """
-    return _matmul_softmax(A, B, _axes(dim))
+    return nn.softmax(np.matmul(A, B), axis=_axes(dim))
 
 
-def _matmul_layernorm(A: Array, B: Array, shape: tuple[int, ...], eps: float) -> Array:
-    product = np.matmul(A, B)
-    axes = _last(product, shape, "matmul_layernorm")
-    return nn.layer_norm(product, axis=axes, eps=eps)
+def _product_shape(A: Array, B: Array) -> tuple[int, ...]:
+    """The shape of a matrix product."""
+    a, b = shape_of(A), shape_of(B)
+    batch = np.broadcast_shapes(a[:-2], b[:-2])
+    return (*batch, *a[-2:-1], *(b[-1:] if len(b) > 1 else ()))
 
 
-def _matmul_softmax(A: Array, B: Array, axis: Any) -> Array:
-    return nn.softmax(np.matmul(A, B), axis=axis)
-
-
-def _last(x: Array, normalized_shape: Any, name: str) -> tuple[int, ...]:
-    """The last axes of an array, which must have that shape."""
+def _last(found: tuple[int, ...], normalized_shape: Any, name: str) -> tuple[int, ...]:
+    """The last axes of a shape, which must be these."""
     shape = _shape(normalized_shape)
-    _check_is(shape_of(x)[-len(shape) :], shape, name, "normalized_shape")
+    _check_is(found[-len(shape) :], shape, name, "normalized_shape")
     return tuple(range(-len(shape), 0))
 
 
