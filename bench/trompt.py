@@ -66,8 +66,7 @@ def rearranged(params: Params, x: torch.Tensor) -> torch.Tensor:
         product = read[cell] @ importances * w[cell]
         attention = product[:, -1] + v[cell] * params["attend"].sum()
         attention = F.softmax(attention, -1)
-        weighed = (attention * w[cell])[:, None]
-        weights.append((weighed @ importances.transpose(-1, -2))[:, 0])
+        weights.append(applied(importances, attention * w[cell]))
         offsets.append(attention @ v[cell])
         if cell < cells - 1:
             importances = F.softmax(product[:, :-1] + own[cell], 1)
@@ -77,6 +76,12 @@ def rearranged(params: Params, x: torch.Tensor) -> torch.Tensor:
     pooled = pooled + weight.sum(3) * shift + torch.stack(offsets)[..., None]
     hidden = F.relu(pooled @ params["hidden"] + params["hidden_bias"])
     return hidden @ params["out"] + params["out_bias"]
+
+
+def applied(importances: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
+    if importances.ndim == 2:
+        return attention @ importances.T
+    return (importances @ attention[:, :, None])[:, :, 0]
 
 
 def torch_training(

@@ -214,8 +214,7 @@ def rearranged(params: Params, x: Array) -> Array:
         product = read[cell] @ importances * w[cell]
         attention = product[:, -1] + v[cell] * np.sum(params["attend"])
         attention = nn.softmax(attention)  # (B, P)
-        weighed = (attention * w[cell])[:, None]  # (B, 1, P)
-        weights.append((weighed @ np.swapaxes(importances, -1, -2))[:, 0])
+        weights.append(_applied(importances, attention * w[cell]))
         offsets.append(attention @ v[cell])
         if cell < cells - 1:
             importances = nn.softmax(product[:, :-1] + own[cell], axis=1)
@@ -224,6 +223,13 @@ def rearranged(params: Params, x: Array) -> Array:
     pooled = (weight @ np.swapaxes(features, 1, 2))[:, :, 0] * scale
     total = np.sum(weight, axis=3)
     return _head(params, pooled + total * shift + np.stack(offsets)[..., None])
+
+
+def _applied(importances: Array, attention: Array) -> Array:
+    """Sums over the prompts, (B, C), of importances (C, P) or (B, C, P)."""
+    if importances.ndim == 2:
+        return attention @ importances.T
+    return (importances @ attention[:, :, None])[:, :, 0]
 
 
 # ------------------------------------------------------------------ training

@@ -107,10 +107,13 @@ matmul = multilinear(
 )
 
 
+_LONG = 32  # entries of a row from which on NumPy's loop over it is worth its start
+
+
 def _simpler_matmul(inputs: Sequence[Any], params: Params, definition: Any) -> Any:
     """An outer product has nothing to add up, and BLAS is slow at stacks of them."""
-    x, _ = inputs
-    return (multiply, inputs, {}) if shape_of(x)[-1] == 1 else None
+    x, y = map(shape_of, inputs)
+    return (multiply, inputs, {}) if x[-1] == 1 and y[-1] >= _LONG else None
 
 
 matmul.simplify = _simpler_matmul
