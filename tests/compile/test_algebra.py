@@ -471,3 +471,17 @@ def test_a_constant_of_one_entry_seen_many_times_is_that_entry():
     program = funcad.make_program(lambda x: wide * x)(np.float32(2))
     (equation,) = apply_algebra(program).equations
     assert equation.inputs[0] is wide
+
+
+@pytest.mark.parametrize("shape", [(5, 1), (2, 5, 1)])
+def test_an_outer_product_is_a_multiplication(shape):
+    x, y = np.linspace(-1, 1, np.prod(shape)).reshape(shape), np.ones((1, 40)) / 3
+    lowered = funcad.jit(np.matmul).lower(x, y)
+    assert [e.primitive.name for e in lowered.optimized.equations] == ["multiply"]
+    np.testing.assert_array_equal(funcad.jit(np.matmul)(x, y), x @ y)
+
+
+def test_a_sum_of_outer_products_stays_a_matrix_product():
+    x, y = np.ones((5, 2)), np.ones((2, 40))
+    lowered = funcad.jit(np.matmul).lower(x, y)
+    assert [e.primitive.name for e in lowered.optimized.equations] == ["matmul"]

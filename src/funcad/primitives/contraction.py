@@ -13,7 +13,7 @@ import numpy as np
 
 from funcad.core.counting import entries
 from funcad.core.tracing import Array, Operand, Params, dtype_of, shape_of
-from funcad.primitives.elementwise import broadcast_shapes, conjugate
+from funcad.primitives.elementwise import broadcast_shapes, conjugate, multiply
 from funcad.primitives.families import multilinear
 from funcad.primitives.shape import (
     Shape,
@@ -107,3 +107,15 @@ matmul = multilinear(
     flops=lambda inputs, outputs, params: 2 * entries(outputs[0]) * inputs[0].shape[-1],
     code=_matmul_code,
 )
+
+
+_LONG = 32  # entries of a row from which on NumPy's loop over it is worth its start
+
+
+def _simpler_matmul(inputs: Sequence[Any], params: Params, definition: Any) -> Any:
+    """An outer product has nothing to add up, and BLAS is slow at stacks of them."""
+    x, y = map(shape_of, inputs)
+    return (multiply, inputs, {}) if x[-1] == 1 and y[-1] >= _LONG else None
+
+
+matmul.simplify = _simpler_matmul
