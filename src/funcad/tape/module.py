@@ -280,7 +280,8 @@ def _loaded(name: str, value: Any) -> Tensor:
         return Tensor(value)
     except (TypeError, ValueError) as error:
         raise ModuleError(
-            f"load_state_dict: the value of {name} is no array of numbers. {error}"
+            f"load_state_dict: the value of {name} is no array of numbers, but "
+            f"{value!r} of type {type(value).__name__}."
         ) from error
 
 

@@ -141,6 +141,11 @@ class Tensor(Tracer):
     the old one keeps its derivatives.  Writable arrays that operations mix with
     tensors are copied when they are recorded; a tensor is not.
 
+    Methods that PyTorch adds have its names (``view``, ``permute``, ``clamp``, ...) and
+    take ``dim`` and ``keepdim``; ``t.transpose(i, j)`` swaps two axes and
+    ``t.flatten(i)`` begins at an axis, as there.  ``max``, ``repeat``, ``std`` and
+    ``var`` are NumPy's.
+
     Gradients of complex tensors are those of `funcad.grad`, du/dx - i du/dy, the
     conjugates of PyTorch's.
 
@@ -838,10 +843,12 @@ def _t(self: Tensor) -> Any:
     return fnp.transpose(self)
 
 
-def _flattened(self: Tensor, start_dim: Any = 0, end_dim: int = -1) -> Any:
+def _flattened(
+    self: Tensor, start_dim: Any = 0, end_dim: int = -1, order: str | None = None
+) -> Any:
     """PyTorch's meaning of numbers, and NumPy's of an order."""
-    if isinstance(start_dim, str):
-        return Tracer.flatten(self, start_dim)  # type: ignore[attr-defined]
+    if isinstance(start_dim, str) or order is not None:
+        return Tracer.flatten(self, order or start_dim)  # type: ignore[attr-defined]
     shape = self.shape or (1,)
     first = np.lib.array_utils.normalize_axis_index(start_dim, len(shape))
     last = np.lib.array_utils.normalize_axis_index(end_dim, len(shape))
