@@ -36,6 +36,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
+    "sphinx-mathjax-offline",
 ]
 
 # -------------------------------------------------------------------- pages, notebooks
@@ -71,6 +72,7 @@ def setup(app: Any) -> None:
     """Write the pages of the API reference before anything is read."""
     app.connect("config-inited", lambda app, config: write_api_pages(app.srcdir))
     app.connect("autodoc-skip-member", not_of_funcad)
+    app.connect("source-read", without_last_blank_lines)
 
 
 def public_modules(module: types.ModuleType) -> Iterator[str]:
@@ -108,3 +110,8 @@ def not_of_funcad(
     module = getattr(obj, "__module__", None) or "funcad"
     foreign = not module.startswith("funcad")
     return foreign or (what == "class" and isinstance(obj, type)) or None
+
+
+def without_last_blank_lines(app: Any, name: str, source: list[str]) -> None:
+    """Take away the blank lines that end the examples of pages for doctest's sake."""
+    source[0] = source[0].replace("\n\n```\n", "\n```\n")
