@@ -22,7 +22,7 @@ import numpy as np
 import funcad
 from _machine import describe_machine
 
-LENGTH = 100
+LENGTH = 400
 SIZES = {
     "tanh": (1_000, 4_000, 8_000, 32_000),
     "matrix product": (48, 100, 128, 200),
@@ -90,7 +90,7 @@ def measure(name: str, size: int, rounds: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=pathlib.Path)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=8)
     options = parser.parse_args()
     head = ["chain of"]
     for form in ("plain", "gradient", "jitted"):

@@ -88,6 +88,9 @@ def call_ufunc(
     if method == "__call__":
         primitive = PRIMITIVES.get(ufunc)
         if primitive is not None and not kwargs:
+            # bind, where there is nothing to look for: the operand is the tracer
+            if len(inputs) == 1 and tracer._trace.alive:
+                return tracer._trace.process(primitive, inputs, {})
             for x in inputs:
                 if not isinstance(x, OPERANDS):
                     inputs = tuple(as_operands(*inputs))

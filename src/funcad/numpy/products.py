@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from funcad.core.tracing import Array, dtype_of, shape_of
-from funcad.numpy.dispatch import as_operands, implements, refuse
+from funcad.core.tracing import Array, bind, dtype_of, shape_of
+from funcad.numpy.dispatch import OPERANDS, as_operands, implements, refuse
 from funcad.numpy.reductions import axes_of, axis_of
 from funcad.numpy.shaping import arrays_of, diagonal
 from funcad.primitives.contraction import matmul as _matmul
@@ -26,11 +26,13 @@ from funcad.primitives.shape import (
 
 @implements(np.matmul, np.linalg.matmul)
 def matmul(x1: Array, x2: Array, /) -> Array:
-    x1, x2 = as_operands(x1, x2)
+    if not (isinstance(x1, OPERANDS) and isinstance(x2, OPERANDS)):
+        x1, x2 = as_operands(x1, x2)
     a, b = shape_of(x1), shape_of(x2)
     if len(a) > 1 and len(b) > 1:
-        check_inner("matmul", a, b, a[-1], b[-2])
-        return _matmul(x1, x2)
+        if a[-1] != b[-2]:
+            check_inner("matmul", a, b, a[-1], b[-2])
+        return bind(_matmul, (x1, x2), {})
     if not a or not b:
         raise ValueError(
             f"matmul: operands of shapes {a} and {b}; a scalar is multiplied with *"

@@ -93,7 +93,7 @@ def profile(
         return Profile(
             name=name,
             result=run.result,
-            resolve=lambda: resolved(run.log, run.start, arguments),
+            resolve=lambda: resolved(run.log, run.start, run.thread, arguments),
             seconds=(run.stop - run.start) * 1e-9,
             array_type=array_type_of(leaves),
         )
@@ -124,6 +124,7 @@ class Run(NamedTuple):
     log: list[Any]
     start: int
     stop: int
+    thread: int
 
 
 def _run(f: Callable[..., Any], leaves: Sequence[Any], treedef: Any) -> Run:
@@ -143,7 +144,7 @@ def _run(f: Callable[..., Any], leaves: Sequence[Any], treedef: Any) -> Run:
     log = trace.log[:]
     trace.log.clear()
     result = tree.unflatten(out_tree, [trace.unpack(x) for x in outs])
-    return Run(result, log, start, stop)
+    return Run(result, log, start, stop, trace.thread)
 
 
 def _is_watched(x: Any) -> bool:

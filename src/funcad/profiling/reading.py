@@ -13,7 +13,7 @@ from funcad.profiling.report import Operation, Span
 
 
 def resolved(
-    log: Sequence[Any], begin: int, arguments: set[int]
+    log: Sequence[Any], begin: int, thread: int, arguments: set[int]
 ) -> tuple[list[Operation], list[Span], float]:
     """What a log says.
 
@@ -23,6 +23,8 @@ def resolved(
         As `ProfileTrace` writes it.
     begin : int
         When the function was called, in nanoseconds.
+    thread : int
+        The thread that it was called in.
     arguments : set of int
         Identities of the memory that the function was given.
 
@@ -75,21 +77,26 @@ def resolved(
             memory.hold(entry.held)
         else:
             event = Event(*entry)
-            recording -= event.entered + event.stop - event.start
-            fresh = memory.hold(event.held)
+            recording -= event.stop
+            outputs = event.outputs
+            held = event.held
+            if type(outputs) is tuple:
+                outputs = [outputs]
+                held = (held, event.identity, _nbytes(ShapedArray(*outputs[0])))
+            fresh = memory.hold(held)
             operations.append(
                 _operation(
                     event.primitive,
                     event.params,
                     [ShapedArray(*x) for x in event.inputs],
-                    [ShapedArray(*x) for x in event.outputs],
+                    [ShapedArray(*x) for x in outputs],
                     start=(event.start - begin) * 1e-9,
                     seconds=(event.stop - event.start) * 1e-9,
                     line=_line(event.place, event.offset, lines),
-                    thread=event.thread,
+                    thread=thread if event.thread is None else event.thread,
                     backward=event.backward,
                     # a result that lies in its operand's memory was not computed
-                    view=bool(event.held) and not fresh,
+                    view=bool(held) and not fresh,
                     live=memory.live,
                 )
             )

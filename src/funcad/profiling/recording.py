@@ -97,19 +97,22 @@ class Event(NamedTuple):
     primitive: Primitive
     params: Params
     inputs: list[Aval]
-    outputs: list[Aval]
-    entered: int
-    """When recording began, in nanoseconds; when it ended is the log's next entry."""
+    outputs: Aval | list[Aval]
+    """One aval where the result is an array in memory of its own, which is most."""
     start: int
     stop: int
-    thread: int
+    """In nanoseconds; when recording ended is the log's next entry."""
     place: Any
     """The user's code, or a file where the next is the number of a line."""
     offset: int
     backward: bool
     """Whether it is part of the transpose of an equation."""
-    held: Sequence[Any]
-    """Of the memory that results lie in: weak reference, identity, bytes, and so on."""
+    held: Any
+    """Weak reference to the array; else, of the memory that results lie in, weak
+    reference, identity, bytes, and so on."""
+    identity: int
+    thread: int | None = None
+    """``None`` where it is the one that the function was called in."""
 
 
 class Body(NamedTuple):
@@ -142,12 +145,13 @@ class ProfileTrace(Trace):
     alive when is read off it.
     """
 
-    __slots__ = ("is_end", "log", "nested", "wait", "watched")
+    __slots__ = ("is_end", "log", "nested", "thread", "wait", "watched")
 
     def __init__(self, leaves: Sequence[Any]) -> None:
         super().__init__()
         self.log: list[Any] = []
         self.is_end = _Ends()
+        self.thread = _thread()
         # by identity, of programs that the watched ones keep alive
         self.watched: dict[int, Watched] = {}
         # whether there may be tracers of an outer transform inside of this one's
@@ -158,7 +162,6 @@ class ProfileTrace(Trace):
     def process(
         self, primitive: Primitive, args: Sequence[Array], params: Params
     ) -> Any:
-        entered = _now()
         if primitive.dual is not None and not self.nested:
             entry = self._enter(primitive, args, params)
             if entry is not None:
@@ -192,16 +195,20 @@ class ProfileTrace(Trace):
         stop = _now()
         append = self.log.append
         if type(out) is _ndarray and out.base is None:
-            outputs: Any = ((out.shape, out.dtype),)
-            held: Any = (_reference(out, append), id(out), out.nbytes)
+            outputs: Any = (out.shape, out.dtype)
+            traced: Any = Profiled(self, out, outputs)
+            held: Any = _reference(out, append)
         else:
             results = out if primitive.multiple else (out,)
             outputs = [aval(x) for x in results]
             held = [m for x in results for m in _memory(x, append)]
+            traced = tuple([Profiled(self, *pair) for pair in zip(results, outputs)])
+            if not primitive.multiple:
+                (traced,) = traced
         is_end = self.is_end
         backward = False
         try:
-            frame: Any = _frame(2)  # the nearest are this one and bind's
+            frame: Any = _frame(2)  # the nearest is this one's, the next no user's
             while not is_end[(place := frame.f_code).co_filename]:
                 frame = frame.f_back
             offset = frame.f_lasti
@@ -210,26 +217,20 @@ class ProfileTrace(Trace):
                 backward = frame.f_back.f_code is _TRANSPOSE
         except AttributeError:  # no frame is the user's
             place, offset = None, 0
-        if primitive.multiple:
-            traced: Any = tuple([Profiled(self, *pair) for pair in zip(out, outputs)])
-        else:
-            traced = Profiled(self, out, outputs[0])
-        append(
-            (
-                primitive,
-                params,
-                inputs,
-                outputs,
-                entered,
-                start,
-                stop,
-                _thread(),
-                place,
-                offset,
-                backward,
-                held,
-            )
+        event = (
+            primitive,
+            params,
+            inputs,
+            outputs,
+            start,
+            stop,
+            place,
+            offset,
+            backward,
+            held,
+            id(out),
         )
+        append(event if _thread() == self.thread else (*event, _thread()))
         append(_now())
         return traced
 
