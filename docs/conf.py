@@ -98,9 +98,18 @@ def write_api_pages(root: pathlib.Path) -> None:
 
 
 def page_of(name: str) -> str:
-    """Source of a module's page."""
-    importlib.import_module(name)
-    return f"# `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n```\n"
+    """Source of a module's page; objects that are no classes get an entry each."""
+    module = importlib.import_module(name)
+    objects = [
+        key
+        for key in sorted(module.__all__)
+        if type(getattr(module, key)).__module__.startswith("funcad")
+    ]
+    lines = [f".. automodule:: {name}"]
+    lines += [f"   :exclude-members: {', '.join(objects)}"] if objects else []
+    for key in objects:
+        lines += ["", f".. autodata:: {name}.{key}", "   :no-value:"]
+    return "\n".join([f"# `{name}`", "", "```{eval-rst}", *lines, "```", ""])
 
 
 def not_of_funcad(
