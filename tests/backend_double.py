@@ -314,6 +314,53 @@ class _Forwarding:
         return _forwarded(getattr(self._module, name))
 
 
+class LinearOperator:
+    """``cupyx.scipy.sparse.linalg.LinearOperator``, as far as products go."""
+
+    def __init__(
+        self, shape, matvec, rmatvec=None, matmat=None, dtype=None, rmatmat=None
+    ):
+        self.shape, self.dtype = shape, dtype
+        self._matvec, self._rmatvec = matvec, rmatvec
+        self._matmat, self._rmatmat = matmat, rmatmat
+
+    def matvec(self, x: Array) -> Array:
+        assert x.shape in ((self.shape[1],), (self.shape[1], 1))
+        return self._matvec(x).reshape(self.shape[0], *x.shape[1:])
+
+    def rmatvec(self, x: Array) -> Array:
+        assert x.shape in ((self.shape[0],), (self.shape[0], 1))
+        return self._rmatvec(x).reshape(self.shape[1], *x.shape[1:])
+
+    def matmat(self, x: Array) -> Array:
+        return self._matmat(x)
+
+    def rmatmat(self, x: Array) -> Array:
+        return self._rmatmat(x)
+
+    def __matmul__(self, x: Array) -> Array:
+        return self.matmat(x) if x.ndim == 2 else self.matvec(x)
+
+
+def _cg(a, b, x0=None, tol=1e-5, maxiter=None, M=None, callback=None, atol=None):
+    """Conjugate gradients, with CuPy's arguments; the first product is with zero."""
+    assert x0 is None and M is None and isinstance(b, Array)
+    x = namespace.zeros(b.shape, b.dtype)
+    atol = max(atol or 0.0, tol * float(linalg.norm(b)))
+    r = b - a.matvec(x)
+    p = r
+    for _ in range(maxiter or 10 * len(b)):
+        q = a.matvec(p)
+        alpha = (r @ r) / (p @ q)
+        x, following = x + alpha * p, r - alpha * q
+        if callback is not None:
+            callback(x)
+        p, r = following + (following @ following) / (r @ r) * p, following
+        if float(linalg.norm(r)) <= atol:
+            return x, 0
+    return x, maxiter
+
+
 class DoubleBackend(Backend):
     """What funcad asks of an array library, for these arrays."""
 
@@ -321,6 +368,7 @@ class DoubleBackend(Backend):
     namespace = namespace
     special = _Forwarding(scipy.special, _SPECIAL)
     linalg = _Forwarding(scipy.linalg, _LINALG)
+    sparse_linalg = SimpleNamespace(LinearOperator=LinearOperator, cg=_cg)
 
     def from_host(self, x: Any) -> Any:
         return Array(np.array(x))

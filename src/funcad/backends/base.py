@@ -21,6 +21,17 @@ class Backend:
         """The library's ``scipy.linalg``, imported where it is first needed."""
         raise NotImplementedError
 
+    @property
+    def sparse_linalg(self) -> Any:
+        """The library's ``scipy.sparse.linalg``, imported where it is first needed."""
+        raise NotImplementedError
+
+    def linear_operator(
+        self, shape: tuple[int, int], dtype: Any, **products: Any
+    ) -> Any:
+        """An operator of ``sparse_linalg`` by its ``matvec``, ``rmatvec``, ..."""
+        return self.sparse_linalg.LinearOperator(shape, dtype=dtype, **products)
+
     def from_host(self, x: Any) -> Any:
         """Copy a NumPy array into this library's memory."""
         raise NotImplementedError

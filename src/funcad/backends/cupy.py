@@ -31,6 +31,12 @@ class CupyBackend(Backend):
 
         return cupyx.scipy.linalg
 
+    @property
+    def sparse_linalg(self) -> Any:
+        import cupyx.scipy.sparse.linalg
+
+        return cupyx.scipy.sparse.linalg
+
     def from_host(self, x: Any) -> Any:
         return cupy.asarray(x)
 

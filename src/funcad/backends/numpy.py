@@ -30,6 +30,17 @@ class NumpyBackend(Backend):
 
         return scipy.linalg
 
+    @property
+    def sparse_linalg(self) -> Any:
+        import scipy.sparse.linalg
+
+        return scipy.sparse.linalg
+
+    def linear_operator(
+        self, shape: tuple[int, int], dtype: Any, **products: Any
+    ) -> Any:
+        return _operator_class()(shape, dtype, **products)
+
     def from_host(self, x: Any) -> Any:
         return x
 
@@ -143,3 +154,39 @@ def add_rows(x: Any, index: tuple[Any, ...], updates: Any) -> None:
         shape=(math.prod(lead), count),
     )
     x += (pick @ updates.reshape(count, width)).reshape(x.shape)
+
+
+@functools.cache
+def _operator_class() -> Any:
+    """SciPy's ``LinearOperator``, with which ``np.dot`` takes products, too.
+
+    That is how the trust-region methods of ``scipy.optimize.minimize`` multiply by the
+    Hessian that they are given.
+    """
+    from scipy.sparse.linalg import LinearOperator
+
+    class DerivativeOperator(LinearOperator):
+        def __init__(self, shape: tuple[int, int], dtype: Any, **products: Any) -> None:
+            super().__init__(dtype, shape)
+            self._products = products
+
+        def _matvec(self, v: Any) -> Any:
+            return self._products["matvec"](v)
+
+        def _rmatvec(self, v: Any) -> Any:
+            return self._products["rmatvec"](v)
+
+        def _matmat(self, v: Any) -> Any:
+            return self._products["matmat"](v)
+
+        def _rmatmat(self, v: Any) -> Any:
+            return self._products["rmatmat"](v)
+
+        def __array_function__(
+            self, function: Any, types: Any, args: Any, kwargs: Any
+        ) -> Any:
+            if function is np.dot and args[0] is self:
+                return self.dot(*args[1:], **kwargs)
+            return NotImplemented
+
+    return DerivativeOperator

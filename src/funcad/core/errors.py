@@ -217,6 +217,10 @@ class ArgumentError(FuncadError, ValueError):
     """An argument outside of the values it may take: a rate, a probability, a size."""
 
 
+class NonFiniteError(FuncadError, FloatingPointError, ValueError):
+    """A loss or a gradient that is infinite or not a number, where a step begins."""
+
+
 class PolicyError(FuncadError, TypeError):
     """A checkpoint policy that is no policy."""
 

@@ -12,7 +12,20 @@
 >>> bool(np.all(np.abs(params["w"]) < 0.1))
 True
 
-The optimisers are chains of building blocks, which can be chained anew: here with
+Those that use curvature take the loss itself, too:
+
+>>> loss = lambda params: np.sum((params["w"] - 1) ** 4)
+>>> optimiser = optim.newton_cg()
+>>> params = {"w": np.array([1.5, -2.0])}
+>>> state = optimiser.init(params)
+>>> for _ in range(20):
+...     grads = {"w": 4 * (params["w"] - 1) ** 3}
+...     updates, state = optimiser.update(grads, state, params, value_fn=loss)
+...     params = optim.apply_updates(params, updates)
+>>> bool(np.all(np.abs(params["w"] - 1) < 0.01))
+True
+
+The other optimisers are chains of building blocks, which can be chained anew: here with
 clipped gradients, a schedule, and no decay of biases and gains.
 
 >>> from funcad import tree
@@ -28,6 +41,7 @@ clipped gradients, a schedule, and no decay of biases and gains.
 from funcad.optim.base import (
     EmptyState,
     GradientTransformation,
+    GradientTransformationExtraArgs,
     MaskedState,
     apply_updates,
     chain,
@@ -38,6 +52,7 @@ from funcad.optim.base import (
 )
 from funcad.optim.clipping import clip, clip_by_global_norm, global_norm
 from funcad.optim.hyperparameters import Schedule
+from funcad.optim.lbfgs import LBFGSState, lbfgs, value_and_grad_from_state
 from funcad.optim.optimizers import adagrad, adam, adamw, lion, rmsprop, sgd
 from funcad.optim.schedules import (
     constant_schedule,
@@ -49,6 +64,7 @@ from funcad.optim.schedules import (
     polynomial_schedule,
     warmup_cosine_decay_schedule,
 )
+from funcad.optim.second_order import NewtonState, gauss_newton, newton_cg
 from funcad.optim.transformations import (
     ScaleByAdamState,
     ScaleByLionState,
@@ -72,7 +88,10 @@ from funcad.optim.transformations import (
 __all__ = [
     "EmptyState",
     "GradientTransformation",
+    "GradientTransformationExtraArgs",
+    "LBFGSState",
     "MaskedState",
+    "NewtonState",
     "ScaleByAdamState",
     "ScaleByLionState",
     "ScaleByRmsState",
@@ -92,12 +111,15 @@ __all__ = [
     "constant_schedule",
     "cosine_decay_schedule",
     "exponential_decay",
+    "gauss_newton",
     "global_norm",
     "identity",
     "join_schedules",
+    "lbfgs",
     "lion",
     "linear_schedule",
     "masked",
+    "newton_cg",
     "piecewise_constant_schedule",
     "polynomial_schedule",
     "rmsprop",
@@ -113,5 +135,6 @@ __all__ = [
     "sgd",
     "stateless",
     "trace",
+    "value_and_grad_from_state",
     "warmup_cosine_decay_schedule",
 ]

@@ -55,6 +55,37 @@ class GradientTransformation(NamedTuple):
     update: Callable[..., tuple[PyTree, PyTree]]
 
 
+class GradientTransformationExtraArgs(GradientTransformation):
+    """A transformation whose ``update`` takes the loss, or more, beside its gradient.
+
+    A line search, or a product with a Hessian, needs the function whose gradient was
+    given, at other points and in other directions.  It comes with every call, by
+    keyword, because it belongs to the call: it closes over the step's batch.  So::
+
+        updates, state = optimiser.update(grads, state, params, value_fn=loss)
+
+    :func:`chain` hands what it is given on to those of its members that take it, as
+    optax does, and a member takes what it knows and ignores the rest.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from funcad import optim
+    >>> by_value = optim.GradientTransformationExtraArgs(
+    ...     init=lambda params: optim.EmptyState(),
+    ...     update=lambda grads, state, params=None, *, value, **extra: (
+    ...         grads * value, state
+    ...     ),
+    ... )
+    >>> params = np.array([1.0, 2.0])
+    >>> optimiser = optim.chain(by_value, optim.sgd(0.1))
+    >>> optimiser.update(params, optimiser.init(params), value=10.0)[0]
+    array([-1., -2.])
+    """
+
+    __slots__ = ()
+
+
 class EmptyState(NamedTuple):
     """The state of a transformation that remembers nothing."""
 
@@ -110,7 +141,8 @@ def chain(*transforms: GradientTransformation) -> GradientTransformation:
     Returns
     -------
     GradientTransformation
-        Its state is the tuple of theirs.
+        Its state is the tuple of theirs.  If one of them takes further arguments of
+        ``update``, so does the chain.
 
     Examples
     --------
@@ -135,8 +167,13 @@ def chain(*transforms: GradientTransformation) -> GradientTransformation:
     def init(params: PyTree) -> PyTree:
         return tuple([transform.init(params) for transform in transforms])
 
+    takes_extra = [
+        isinstance(transform, GradientTransformationExtraArgs)
+        for transform in transforms
+    ]
+
     def update(
-        updates: PyTree, state: PyTree, params: PyTree = None
+        updates: PyTree, state: PyTree, params: PyTree = None, **extra: Any
     ) -> tuple[PyTree, PyTree]:
         if not isinstance(state, tuple) or len(state) != len(transforms):
             size = f" of {len(state)}" if isinstance(state, tuple) else ""
@@ -147,12 +184,17 @@ def chain(*transforms: GradientTransformation) -> GradientTransformation:
                 "update returned."
             )
         following = []
-        for transform, own in zip(transforms, state, strict=True):
-            updates, own = transform.update(updates, own, params)
+        for transform, own, takes in zip(transforms, state, takes_extra, strict=True):
+            given = extra if takes else {}
+            updates, own = transform.update(updates, own, params, **given)
             following.append(own)
         return updates, tuple(following)
 
-    return GradientTransformation(init, update)
+    if any(takes_extra):
+        return GradientTransformationExtraArgs(init, update)
+    return GradientTransformation(
+        init, lambda updates, state, params=None: update(updates, state, params)
+    )
 
 
 def stateless(
@@ -235,6 +277,12 @@ def masked(
     >>> clip_weights.update(grads, clip_weights.init(grads))[0]
     {'b': array([5.]), 'w': array([1.])}
     """
+    if isinstance(inner, GradientTransformationExtraArgs):
+        raise ArgumentError(
+            "masked: the inner transformation takes functions of all parameters, and "
+            "would see some of them alone. Let the function that it is given close "
+            "over the parameters that are to stay, and give it the others."
+        )
 
     def chosen(reference: PyTree) -> PyTree:
         choice = mask(reference) if callable(mask) else mask
