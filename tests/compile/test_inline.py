@@ -67,6 +67,15 @@ def test_calls_in_calls_are_inlined_and_variables_of_each_call_are_its_own(call)
     assert_same_bits(flat.evaluate([X])[0], program.evaluate([X])[0])
 
 
+def test_only_chosen_calls_are_inlined(call):
+    inner = program_of(funcad.jit(lambda x: np.sin(x)), X)
+    program = program_of(lambda x: call(x, program=inner), X)
+    assert inline(program, ()) is program
+    flat = inline(program, (call,))
+    assert counts(flat) == {"jit_call": 1}
+    assert counts(inline(program)) == {"sin": 1}
+
+
 def test_outputs_that_are_inputs_or_constants_need_no_equation(call):
     inner = Program([x := Var((3,), X.dtype), y := Var((3,), X.dtype)], [], [y, X, x])
     outs = [Var((3,), X.dtype) for _ in range(3)]

@@ -30,7 +30,7 @@ _LONGEST_LABEL = 44
 _PATIENCE = 20.0  # seconds that dot may take
 _LONGEST_EDGE, _MOST_BENDS = 24, 4000
 
-_INPUT, _OUTPUT, _TAG = "#fff8dc", "#e8f5e0", "#ffffff"
+INPUT, OUTPUT, _TAG = "#fff8dc", "#e8f5e0", "#ffffff"
 _FAMILIES = {
     "elementwise": "#e3eefb",
     "linear": "#f2f2f2",
@@ -96,11 +96,15 @@ class Graph(NamedTuple):
 
 def draw(program: Program, engine: str | None = None) -> Drawing:
     """Picture of a program; see `Program.draw`."""
+    return picture(graphs_of(program), engine)
+
+
+def picture(graphs: Sequence[Graph], engine: str | None = None) -> Drawing:
+    """Picture of graphs, under one another."""
     if engine not in (None, "dot", "python"):
         raise ArgumentError(
             f'draw: engine={engine!r} is none of "dot", "python" and None.'
         )
-    graphs = graphs_of(program)
     if engine != "python":
         if shutil.which("dot") is None:
             if engine == "dot":
@@ -152,18 +156,16 @@ def _graph(program: Program, title: str, inner: Inner) -> Graph:
 
     for v in program.inputs:
         label = f"{names[v]}:{type_name(v)}"
-        add(Box((label,), _INPUT, f"input {label}", False), (), (v,))
+        add(Box((label,), INPUT, f"input {label}", False), (), (v,))
     for e in program.equations:
         add(_equation_box(e, names, inner), e.inputs, e.outputs)
     for v in program.outputs:
         label = f"return {names.value(v).text}"
-        add(Box((label,), _OUTPUT, label, False), (v,), ())
-    return Graph(title, *_shortened(boxes, uses))
+        add(Box((label,), OUTPUT, label, False), (v,), ())
+    return graph(boxes, uses, title)
 
 
-def _shortened(
-    boxes: list[Box], uses: list[Use]
-) -> tuple[list[Box], list[tuple[int, int]]]:
+def graph(boxes: list[Box], uses: Sequence[Use], title: str = "") -> Graph:
     """Boxes and edges; instead of an edge that is too long, the name of what it brings.
 
     The longest edges of a long program would run side by side over its whole height.
@@ -174,7 +176,7 @@ def _shortened(
     while longest > 2 and sum(n for n in spans if n <= longest) > _MOST_BENDS:
         longest -= 1
     if max(spans, default=0) <= longest:
-        return boxes, [(u.source, u.target) for u in uses]
+        return Graph(title, boxes, [(u.source, u.target) for u in uses])
     out: list[Box] = []
     edges: list[tuple[int, int]] = []
     numbers: list[int] = []
@@ -184,7 +186,7 @@ def _shortened(
     for i, box in enumerate(boxes):
         tags = [name for u, n in arriving[i] if n > longest for name in u.names]
         if tags:
-            label = _short(", ".join(tags))
+            label = short(", ".join(tags))
             out.append(Box((label,), _TAG, f"{label}: defined far above", False))
         numbers.append(len(out))
         if tags:
@@ -193,7 +195,7 @@ def _shortened(
             (numbers[u.source], numbers[i]) for u, n in arriving[i] if n <= longest
         ]
         out.append(box)
-    return out, edges
+    return Graph(title, out, edges)
 
 
 def _equation_box(e: Equation, names: Names, inner: Inner) -> Box:
@@ -202,21 +204,29 @@ def _equation_box(e: Equation, names: Names, inner: Inner) -> Box:
     values = ["\u00b7" if isinstance(v, Var) else names.value(v).text for v in e.inputs]
     if all(v == "\u00b7" for v in values):
         values = []
-    head = _short(" ".join(filter(None, [e.primitive.name, nested, *values])))
-    results = [_short(f"{names[v]}:{type_name(v)}") for v in e.outputs]
+    head = short(" ".join(filter(None, [e.primitive.name, nested, *values])))
+    results = [short(f"{names[v]}:{type_name(v)}") for v in e.outputs]
     if len(results) > 4:
         results = [*results[:3], f"and {len(results) - 3} more"]
     left = ", ".join(f"{names[v]}:{type_name(v)}" for v in e.outputs)
-    tooltip = f"{left} = {full}"
+    return Box((head, *results), fill_of(e), tooltip_of(f"{left} = {full}", e))
+
+
+def fill_of(e: Equation) -> str:
+    """Colour of the box of an equation: that of the primitive's family."""
+    return _FAMILIES.get(e.primitive.family, _OTHER)
+
+
+def tooltip_of(text: str, e: Equation) -> str:
+    """A text and the user's line."""
     if e.line:
-        tooltip += f"\n{format_line(e.line)}"
+        text += f"\n{format_line(e.line)}"
     # what XML has no place for, such as a form feed in the user's file
-    tooltip = "".join(c for c in tooltip if c == "\n" or c.isprintable())
-    fill = _FAMILIES.get(e.primitive.family, _OTHER)
-    return Box((head, *results), fill, tooltip)
+    return "".join(c for c in text if c == "\n" or c.isprintable())
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """A text that a box has room for."""
     if len(text) <= _LONGEST_LABEL:
         return text
     return text[: _LONGEST_LABEL - 1] + "\u2026"
@@ -265,7 +275,7 @@ def _size(box: Box) -> tuple[float, float]:
 
 
 def _box(box: Box, cx: float, cy: float, w: float, h: float) -> list[str]:
-    radius = 3 if box.heavy else h / 2
+    radius = 3 if box.heavy else min(h / 2, _LINE)
     y = cy - len(box.lines) * _LINE / 2 + 0.75 * _LINE
     parts = [
         f"<g {_NODE}><title>{escape(box.tooltip)}</title>",
