@@ -80,6 +80,7 @@ __all__ = [
     "ravel_pytree",
     "remat",
     "stop_gradient",
+    "tape",
     "testing",
     "tree",
     "value_and_grad",
@@ -121,6 +122,7 @@ _ON_DEMAND = (
     "optim",
     "random",
     "scipy",
+    "tape",
     "testing",
     "viz",
 )

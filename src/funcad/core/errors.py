@@ -161,6 +161,14 @@ class MutationError(FuncadError, TypeError):
     """An attempt to write into a traced array."""
 
 
+class TapeError(FuncadError, RuntimeError):
+    """A step of `funcad.tape` that the recorded operations do not allow."""
+
+
+class ModuleError(FuncadError, TypeError, RuntimeError):
+    """A module whose parameters are not what they should be, or are not there."""
+
+
 class EscapedTracerError(FuncadError, RuntimeError):
     """A tracer used after the transform that made it has ended."""
 

@@ -36,7 +36,13 @@ from funcad.core.errors import (
 Array = Any  # a NumPy or CuPy array, a scalar, or a tracer that stands for one
 Params = dict[str, Any]
 
-_levels = itertools.count(1)
+LOWEST_LEVEL = 2
+"""Below every transform: the level of tracers that outlive the calls they are made in.
+
+The level below it is for the tangents of what these tracers hold.
+"""
+
+_levels = itertools.count(LOWEST_LEVEL + 1)
 PYTHON_SCALARS = (bool, int, float, complex)
 
 
@@ -92,6 +98,9 @@ class Trace:
     """One running transform: what it does with an operation on its tracers."""
 
     __slots__ = ("alive", "level")
+    computes_at_once = False
+    """Whether a function that it is given runs on its tracers now, on values if there
+    are any; otherwise the call is written down for later."""
 
     def __init__(self) -> None:
         self.level = next(_levels)

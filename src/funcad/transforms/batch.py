@@ -68,6 +68,7 @@ class BatchTrace(Trace):
     """Runs every operation once for all the examples."""
 
     __slots__ = ("size",)
+    computes_at_once = True
 
     def __init__(self, size: int) -> None:
         super().__init__()

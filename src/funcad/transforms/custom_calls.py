@@ -132,7 +132,7 @@ def _apply(
         return outs
     if not trace.alive:
         raise_escaped(rule.name)
-    if not isinstance(trace, (DualTrace, BatchTrace)):
+    if not trace.computes_at_once:
         # it writes the call down, for later
         program, found = close(program_of(function, leaves))
         refuse_captured(found, trace.level)

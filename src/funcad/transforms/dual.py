@@ -60,6 +60,7 @@ class DualTrace(Trace):
     """Carries tangents along: every operation on primals, then its JVP rule."""
 
     __slots__ = ()
+    computes_at_once = True
 
     def process(
         self, primitive: Primitive, args: Sequence[Array], params: Params
