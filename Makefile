@@ -54,6 +54,7 @@ bench: .venv/bench/stamp
 	.venv/bench/bin/python bench/checkpoint.py --out bench/results/checkpoint.md
 	.venv/bench/bin/python bench/profile_overhead.py \
 		--out bench/results/profile_overhead.md
+	.venv/bench/bin/python bench/fusion.py --out bench/results/fusion.md
 	.venv/bench/bin/python bench/jit.py --out bench/results/jit.md $(ARGS)
 	.venv/bench/bin/python bench/eager.py --out bench/results/eager.md $(ARGS)
 

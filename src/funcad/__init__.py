@@ -56,6 +56,7 @@ __all__ = [
     "float0",
     "gauss_newton_operator",
     "grad",
+    "graph",
     "hessian",
     "hessian_operator",
     "hvp",
@@ -117,6 +118,7 @@ _LATE.append("funcad.scipy.special")
 _ON_DEMAND = (
     "checkpoint_policies",
     "extend",
+    "graph",
     "lax",
     "nn",
     "optim",

@@ -241,5 +241,9 @@ class ChainError(FuncadError, TypeError, ValueError):
     """Layers that make no chain: none, not callable, or not fitting together."""
 
 
+class GraphError(FuncadError, ValueError, TypeError):
+    """A node of a graph that cannot be made, differentiated or computed."""
+
+
 class RandomKeyError(FuncadError, TypeError):
     """Something that is no random key where a key was expected."""

@@ -8,6 +8,7 @@ transform, and are stable for large inputs, in value and in derivatives of any o
 activations               `relu`, `leaky_relu`, `elu`, `gelu`, `silu` (`swish`),
                           `sigmoid`, `softplus`, `softmax`, `log_softmax`, `logsumexp`
 normalization             `layer_norm`, `rms_norm`
+products                  `matmul_layer_norm`, `matmul_softmax`: fused
 layers                    `linear`, `embedding`, `one_hot`, `dropout`
 attention                 `dot_product_attention`
 convolution               `conv`, `conv_transpose`
@@ -46,6 +47,7 @@ from funcad.nn.activations import (
 )
 from funcad.nn.attention import dot_product_attention
 from funcad.nn.convolution import conv, conv_transpose
+from funcad.nn.fused import matmul_layer_norm, matmul_softmax
 from funcad.nn.layers import dropout, embedding, linear, one_hot
 from funcad.nn.losses import (
     softmax_cross_entropy,
@@ -69,6 +71,8 @@ __all__ = [
     "linear",
     "log_softmax",
     "logsumexp",
+    "matmul_layer_norm",
+    "matmul_softmax",
     "max_pool",
     "one_hot",
     "relu",

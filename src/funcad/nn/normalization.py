@@ -54,9 +54,9 @@ def layer_norm(
     axes = _axes(x, axis, "layer_norm")
     y, _ = nn.standardize(_inexact(x), axis=axes, eps=eps)
     if scale is not None:
-        scale = _aligned(scale, x, axes, "layer_norm", "scale")
+        scale = aligned(scale, shape_of(x), axes, "layer_norm", "scale")
     if bias is not None:
-        bias = _aligned(bias, x, axes, "layer_norm", "bias")
+        bias = aligned(bias, shape_of(x), axes, "layer_norm", "bias")
     if scale is None:
         return y if bias is None else y + bias
     return y * scale if bias is None else nn.multiply_add(y, scale, bias)
@@ -100,7 +100,11 @@ def rms_norm(
     """
     axes = _axes(x, axis, "rms_norm")
     y, _ = nn.rms_scale(_inexact(x), axis=axes, eps=eps)
-    return y if scale is None else y * _aligned(scale, x, axes, "rms_norm", "scale")
+    return (
+        y
+        if scale is None
+        else y * aligned(scale, shape_of(x), axes, "rms_norm", "scale")
+    )
 
 
 def _inexact(x: Array) -> Array:
@@ -119,21 +123,24 @@ def _axes(x: Array, axis: Axis, name: str) -> tuple[int, ...]:
     return axes
 
 
-def _aligned(
-    parameter: Array, x: Array, axes: tuple[int, ...], name: str, what: str
+def aligned(
+    parameter: Array,
+    of: tuple[int, ...],
+    axes: tuple[int, ...],
+    name: str,
+    what: str,
 ) -> Array:
-    """A parameter whose dimensions stand where the axes stand in ``x``."""
-    shape, sizes = shape_of(parameter), tuple(shape_of(x)[a] for a in axes)
+    """A parameter whose dimensions stand where the axes stand in a shape."""
+    shape, sizes = shape_of(parameter), tuple(of[a] for a in axes)
     padded = (1,) * (len(sizes) - len(shape)) + shape
     if len(padded) > len(sizes) or any(
         p not in (1, n) for p, n in zip(padded, sizes, strict=True)
     ):
         raise ValueError(
             f"{name}: its {what} has shape {shape}, and the axes {axes} of x, whose "
-            f"shape is {shape_of(x)}, have sizes {sizes}. Give a {what} of shape "
-            f"{sizes}."
+            f"shape is {of}, have sizes {sizes}. Give a {what} of shape {sizes}."
         )
-    rank = len(shape_of(x))
+    rank = len(of)
     if axes == tuple(range(rank - len(axes), rank)):
         return parameter
     target = [1] * rank

@@ -50,11 +50,13 @@ def _matmul_abstract(x: Any, y: Any) -> tuple[Shape, Any]:
     return (*lead, x.shape[-2], y.shape[-1]), dtype
 
 
-def _transpose_left(ct: Array, aval: Any, x: Array, y: Array) -> Array:
+def left_cotangent(ct: Array, aval: Any, x: Array, y: Array) -> Array:
+    """Cotangent of the first operand, of which ``aval`` has the shape and dtype."""
     return sum_to(matmul(ct, swap_last(y)), aval)
 
 
-def _transpose_right(ct: Array, aval: Any, x: Array, y: Array) -> Array:
+def right_cotangent(ct: Array, aval: Any, x: Array, y: Array) -> Array:
+    """Cotangent of the second operand."""
     if len(aval.shape) == 2 and len(x.shape) > 2:
         # summing over the leading axes is part of the product
         x = reshape(x, shape=(_rows(x), x.shape[-1]))
@@ -99,7 +101,7 @@ matmul = multilinear(
     "matmul",
     _matmul,
     _matmul_abstract,
-    transposes=[_transpose_left, _transpose_right],
+    transposes=[left_cotangent, right_cotangent],
     batch=_matmul_batch,
     # a product and a sum for each entry of a row, in each result
     flops=lambda inputs, outputs, params: 2 * entries(outputs[0]) * inputs[0].shape[-1],

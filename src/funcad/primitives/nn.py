@@ -431,7 +431,7 @@ def _rows(x: Array, axis: Shape) -> int:
     return 0
 
 
-def _sum(x: Array, axis: Shape) -> Array:
+def sum_over(x: Array, axis: Shape) -> Array:
     """Sum that keeps the axes."""
     n = _rows(x, axis)
     if n:
@@ -440,7 +440,7 @@ def _sum(x: Array, axis: Shape) -> Array:
     return x.sum(axis=axis, keepdims=True)
 
 
-def _dot(x: Array, y: Array, axis: Shape) -> Array:
+def dot_over(x: Array, y: Array, axis: Shape) -> Array:
     """Sum of products that keeps the axes."""
     if axis == (x.ndim - 1,) and namespace(x, y) is np and x.dtype.char in "fd":
         return np.einsum("...i,...i->...", x, y)[..., None]
@@ -466,13 +466,13 @@ def _exponentials(
     """
     if namespace(x) is np and x.dtype.char in "fd" and x.size and x.max() < _LIMIT:
         e = np.exp(x, out=out)
-        total = _sum(e, axis)
+        total = sum_over(e, axis)
         if total.min() > _LEAST:
             return e, total, 0.0
     shift = x.max(axis=axis, keepdims=True)
     shift = namespace(x).where(shift == -np.inf, 0, shift)
     e = np.exp(x - shift, out=out)
-    return e, _sum(e, axis), shift
+    return e, sum_over(e, axis), shift
 
 
 def _along(
@@ -565,7 +565,7 @@ def softmax(x, axis):
 
 
 def _softmax_tangent(t: Array, s: Array, axis: Shape, out: Array = None) -> Array:
-    out = np.subtract(t, _dot(t, s, axis), out=out)
+    out = np.subtract(t, dot_over(t, s, axis), out=out)
     out *= s
     return out
 
@@ -647,8 +647,8 @@ def _normalising(name: str, centred: bool) -> tuple[Primitive, Primitive]:
             wide = impl(x.astype(np.float32), axis, eps)
             return tuple(v.astype(x.dtype) for v in wide)  # type: ignore[return-value]
         n = _count(x, axis)
-        y = np.subtract(x, _sum(x, axis) / n, out=out) if centred else x
-        r = _dot(y, y, axis)
+        y = np.subtract(x, sum_over(x, axis) / n, out=out) if centred else x
+        r = dot_over(y, y, axis)
         r /= n
         r += eps
         r = 1 / np.sqrt(r)
@@ -661,10 +661,10 @@ def _normalising(name: str, centred: bool) -> tuple[Primitive, Primitive]:
         t: Array, y: Array, r: Array, axis: Shape, out: Array = None
     ) -> Array:
         n = _count(t, axis)
-        out = np.multiply(y, _dot(y, t, axis) / -n, out=out)
+        out = np.multiply(y, dot_over(y, t, axis) / -n, out=out)
         out += t
         if centred:
-            out -= _sum(t, axis) / n
+            out -= sum_over(t, axis) / n
         out *= r
         return out
 
