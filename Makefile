@@ -7,18 +7,19 @@ PYTHON ?= python3
 ARGS ?=
 OUT ?= demo-output
 
-.PHONY: help demo test coverage lint bench array-api-tests clean
+.PHONY: help demo test coverage lint docs bench array-api-tests clean
 
 help:
 	@echo "make demo   train a character transformer and write $(OUT)/ (two minutes)"
 	@echo "make test   run the tests and the docstrings' examples"
 	@echo "make lint   check style, format and types"
+	@echo "make docs   build the documentation in build/site"
 	@echo "make bench  time funcad beside autograd, PyTorch and JAX"
 	@echo "make coverage"
 	@echo "            write docs/coverage.md, the table of what can be transformed"
 	@echo "make array-api-tests SUITE=path"
 	@echo "            run the conformance suite, a checkout of which is at path"
-	@echo "make clean  remove the environments, caches and the demo's output"
+	@echo "make clean  remove the environments, caches, built pages and the demo's output"
 	@echo
 	@echo "PYTHON=python3.13 chooses the interpreter, ARGS=... adds arguments."
 
@@ -39,6 +40,12 @@ lint: .venv/lint/stamp
 	.venv/lint/bin/ruff check .
 	.venv/lint/bin/ruff format --check .
 	.venv/lint/bin/mypy
+
+# A warning is an error, such as a reference to a page or a function that is not there.
+docs: .venv/docs/stamp
+	.venv/docs/bin/python -m sphinx -c docs -d build/doctrees -W --keep-going --quiet \
+		$(ARGS) . build/site
+	@echo "open build/site/index.html"
 
 bench: .venv/bench/stamp
 	.venv/bench/bin/python bench/import_time.py --out bench/results/import_time.md
@@ -63,7 +70,7 @@ array-api-tests: .venv/array-api/stamp
 		-p no:cacheprovider --skips-file="$(CURDIR)/tests/array_api_skips.txt" $(ARGS)
 
 clean:
-	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache $(OUT)
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache $(OUT) build docs/api
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment holds the extra of its own name, but for the demo's.

@@ -1,7 +1,8 @@
 """Fused products beside their compositions: seconds and memory, forward and backward.
 
-`nn.matmul_softmax(a, b)` is timed beside `nn.softmax(np.matmul(a, b))`, and the
-pullbacks (`vjp`) of both beside each other; layer_norm likewise.  Operands are float32.
+`nn.matmul_softmax(a, b)` is timed beside `nn.softmax(np.matmul(a, b))` and beside the
+same in lines of NumPy, and the pullbacks (`vjp`) of the three beside each other;
+layer_norm likewise.  Operands are float32.
 The calls alternate in one process, so that drifts of the machine hit both alike.
 
 Ratios are of medians: how many times as fast the fused function is.  "product" is the
@@ -32,10 +33,34 @@ SQUARE = [(n, n, n) for n in SIZES]
 TALL = [(2048, k, n) for k in (64, 128, 256) for n in (64, 256, 1024, 2048)]
 TALL += [(m, 64, 64) for m in (512, 16384)]
 
-FUNCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "softmax": (nn.matmul_softmax, lambda a, b: nn.softmax(np.matmul(a, b))),
-    "layer norm": (nn.matmul_layer_norm, lambda a, b: nn.layer_norm(np.matmul(a, b))),
+
+def lines_of_softmax(a: Any, b: Any) -> Any:
+    x = np.matmul(a, b)
+    e = np.exp(x - np.max(x, axis=-1, keepdims=True))
+    return e / np.sum(e, axis=-1, keepdims=True)
+
+
+def lines_of_layer_norm(a: Any, b: Any) -> Any:
+    x = np.matmul(a, b)
+    centred = x - np.mean(x, axis=-1, keepdims=True)
+    variance = np.mean(centred * centred, axis=-1, keepdims=True)
+    return centred / np.sqrt(variance + 1e-5)
+
+
+# fused, composed of funcad's functions, composed of NumPy's
+FUNCTIONS: dict[str, tuple[Callable[..., Any], ...]] = {
+    "softmax": (
+        nn.matmul_softmax,
+        lambda a, b: nn.softmax(np.matmul(a, b)),
+        lines_of_softmax,
+    ),
+    "layer norm": (
+        nn.matmul_layer_norm,
+        lambda a, b: nn.layer_norm(np.matmul(a, b)),
+        lines_of_layer_norm,
+    ),
 }
+COMPOSED = "composed", "lines"
 
 
 def alternating_medians(
@@ -79,19 +104,19 @@ def row(kind: str, shape: tuple[int, int, int], budget: float) -> str:
     a = rng.normal(0, k**-0.5, (m, k)).astype(np.float32)
     b = rng.normal(size=(k, n)).astype(np.float32)
     ct = rng.normal(size=(m, n)).astype(np.float32)
-    fused, composed = FUNCTIONS[kind]
-    runs = {
-        "product": lambda: np.matmul(a, b),
-        "composed": lambda: composed(a, b),
-        "fused": lambda: fused(a, b),
-        "composed, back": pullback(composed, a, b, ct),
-        "fused, back": pullback(fused, a, b, ct),
-    }
+    runs: dict[str, Callable[[], Any]] = {"product": lambda: np.matmul(a, b)}
+    for name, f in zip(("fused", *COMPOSED), FUNCTIONS[kind]):
+        runs[name] = lambda f=f: f(a, b)  # type: ignore[misc]
+        runs[f"{name}, back"] = pullback(f, a, b, ct)
     seconds = alternating_medians(runs, budget)
     memory = {name: peak(run) for name, run in runs.items()}
 
     def ratios(of: Mapping[str, float]) -> list[float]:
-        return [of[f"composed{side}"] / of[f"fused{side}"] for side in ("", ", back")]
+        return [
+            of[f"{name}{side}"] / of[f"fused{side}"]
+            for side in ("", ", back")
+            for name in COMPOSED
+        ]
 
     cells = [
         f"{1e3 * seconds['composed']:.3f}",
@@ -121,10 +146,13 @@ def main() -> int:
             "is, and how many times as much memory the composition holds",
             "- medians of calls that take turns; product: what `np.matmul` alone takes "
             "of the composition's forward time",
+            "- composed: of `np.matmul` and `nn.softmax` or `nn.layer_norm`; lines: of "
+            "NumPy's functions, as one writes the formulas",
             "",
-            "| | m x k x n | composed ms | product | forward | backward "
-            "| memory, forward | backward |",
-            "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+            "| | m x k x n | composed ms | product | forward: composed | lines "
+            "| backward: composed | lines | memory, forward: composed | lines "
+            "| backward: composed | lines |",
+            f"| --- | --- |{' ---: |' * 10}",
             *rows,
         ]
     )

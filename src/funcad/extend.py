@@ -52,3 +52,4 @@ __all__ = [
 ]
 
 primitives: Mapping[str, Primitive] = MappingProxyType(registry)
+"""Every primitive that is registered, by name: a mapping that cannot be written to."""

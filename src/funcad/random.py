@@ -99,7 +99,7 @@ def split(key: Array, num: Shape = 2) -> Array:
 
     Returns
     -------
-    array of uint64, shape (num, 2) or (*num, 2)
+    array of uint64, shape ``(num, 2)`` or ``(*num, 2)``
         Its rows are keys. The first ones do not depend on how many there are.
 
     Examples

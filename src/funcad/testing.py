@@ -11,9 +11,9 @@ same in every run; ``vmap`` is held against a Python loop.  A check that fails r
 ==========  ========================  ======================================
 dtype       step of the differences   tolerance, absolute and relative
 ==========  ========================  ======================================
-float64     1e-5                      1e-6 for derivatives, 1e-10 for `vmap`
-float32     1e-2                      2e-2 for derivatives, 1e-4 for `vmap`
-float16     1e-1                      2e-1 for derivatives, 2e-2 for `vmap`
+float64     1e-5                      1e-6 for derivatives, 1e-10 for vmap
+float32     1e-2                      2e-2 for derivatives, 1e-4 for vmap
+float16     1e-1                      2e-1 for derivatives, 2e-2 for vmap
 ==========  ========================  ======================================
 
 Complex dtypes are as their parts, and the least precise dtype decides.

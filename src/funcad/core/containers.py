@@ -34,8 +34,8 @@ def register_pytree_node(
     nodetype : type
     flatten_func : callable
         ``flatten_func(obj) -> (children, aux)``: the children in a fixed order, and
-        what else `unflatten_func` needs, which is compared with ``==`` and hashed as a
-        part of the structure.
+        what else ``unflatten_func`` needs, which is compared with ``==`` and hashed as
+        a part of the structure.
     unflatten_func : callable
         ``unflatten_func(aux, children) -> obj``. It must take children of any type:
         tracers, ``None``, other containers.

@@ -180,10 +180,11 @@ class Primitive:
         of a primitive whose parameters hold a program or a function.
     code : callable, optional
         ``code(operands, params, out)``, the Python expression over ``np`` that
-        compiled programs compute the result by; ``operands`` are :class:`Operand`, an
-        expression and its aval each.  Given the name of an array ``out``, it writes
-        the result (the first of several) there, or is ``None`` if it cannot.  Without
-        a rule, compiled programs call the implementation.
+        compiled programs compute the result by; ``operands`` are
+        :class:`~funcad.core.tracing.Operand`, an expression and its aval each.  Given
+        the name of an array ``out``, it writes the result (the first of several)
+        there, or is ``None`` if it cannot.  Without a rule, compiled programs call the
+        implementation.
     simplify : callable, optional
         ``simplify(inputs, params, definition)``: an input or a value that is equal to
         the result (a list of them, where it is ``multiple``), or ``(primitive, inputs,

@@ -140,7 +140,7 @@ def unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> Any:
 
 
 def map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf = None) -> Any:
-    """The pytree of ``f(leaf, *leaves_of_rest)`` for the leaves of `tree`.
+    """The pytree of ``f(leaf, *leaves_of_rest)`` for the leaves of ``tree``.
 
     Parameters
     ----------
@@ -148,10 +148,10 @@ def map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf = None) ->
     tree : pytree
         Its structure is the structure of the result.
     *rest : pytrees
-        Each has the structure of `tree`, or has it as a prefix: where `tree` has a
-        leaf, `f` is given the whole subtree found there.
+        Each has the structure of ``tree``, or has it as a prefix: where ``tree`` has a
+        leaf, ``f`` is given the whole subtree found there.
     is_leaf : callable, optional
-        As for `flatten`; applied to `tree`.
+        As for `flatten`; applied to ``tree``.
 
     Returns
     -------
@@ -160,7 +160,7 @@ def map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf = None) ->
     Raises
     ------
     TreeStructureError
-        If the structure of `tree` is no prefix of that of another tree.
+        If the structure of ``tree`` is no prefix of that of another tree.
 
     Examples
     --------
@@ -336,7 +336,7 @@ def flatten_with_path(
 def map_with_path(
     f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf = None
 ) -> Any:
-    """The pytree of ``f(path, leaf, *leaves_of_rest)`` for the leaves of `tree`.
+    """The pytree of ``f(path, leaf, *leaves_of_rest)`` for the leaves of ``tree``.
 
     Parameters
     ----------
@@ -345,7 +345,7 @@ def map_with_path(
     *rest : pytrees
         As for `map`.
     is_leaf : callable, optional
-        As for `flatten`; applied to `tree`.
+        As for `flatten`; applied to ``tree``.
 
     Returns
     -------
@@ -354,7 +354,7 @@ def map_with_path(
     Raises
     ------
     TreeStructureError
-        If the structure of `tree` is no prefix of that of another tree.
+        If the structure of ``tree`` is no prefix of that of another tree.
 
     Examples
     --------
@@ -402,8 +402,8 @@ def broadcast_prefix(
         of which stands for all leaves of the subtree in its place.
     full_tree : pytree or TreeDef
     is_leaf : callable, optional
-        As for `flatten`; applied to `prefix_tree`. With ``lambda x: x is None``, as
-        `vmap` has it for its axes, ``None`` is a leaf.
+        As for `flatten`; applied to ``prefix_tree``. With ``lambda x: x is None``, as
+        ``vmap`` has it for its axes, ``None`` is a leaf.
     what, what_full : str
         What the error calls the two trees.
 
@@ -521,7 +521,7 @@ class TreeDef:
         return build(self._node, iter(leaves))
 
     def flatten_up_to(self, tree: Any) -> list[Any]:
-        """Subtrees of `tree` that stand where this structure has leaves.
+        """Subtrees of ``tree`` that stand where this structure has leaves.
 
         Raises
         ------

@@ -15,7 +15,7 @@ convolution               `conv`, `conv_transpose`
 pooling                   `max_pool`, `average_pool`
 losses                    `softmax_cross_entropy`,
                           `softmax_cross_entropy_with_integer_labels`
-`initializers`            `glorot_normal`, `he_normal`, `variance_scaling`, ...
+`initializers`            ``glorot_normal``, ``he_normal``, ``variance_scaling``, ...
 ========================  ===========================================================
 
 >>> import numpy as np

@@ -33,9 +33,9 @@ def conv(
 
     Parameters
     ----------
-    x : array, shape (n, channels, *size) or (channels, *size)
+    x : array, shape ``(n, channels, *size)`` or ``(channels, *size)``
         Examples, or a single one.
-    kernel : array, shape (outputs, channels // groups, *window)
+    kernel : array, shape ``(outputs, channels // groups, *window)``
         Its rank says over how many axes it slides. The initialisers draw kernels when
         told of the axes, as in ``nn.initializers.he_normal(in_axis=1, out_axis=0)``.
     stride : int or sequence of int
@@ -53,7 +53,7 @@ def conv(
 
     Returns
     -------
-    array, shape (n, outputs, *windows) or (outputs, *windows)
+    array, shape ``(n, outputs, *windows)`` or ``(outputs, *windows)``
         With ``(size + padding - dilation * (window - 1) - 1) // stride + 1`` windows
         along an axis.
 
@@ -122,9 +122,9 @@ def conv_transpose(
 
     Parameters
     ----------
-    x : array, shape (n, channels, *size) or (channels, *size)
+    x : array, shape ``(n, channels, *size)`` or ``(channels, *size)``
         Examples, or a single one.
-    kernel : array, shape (channels, outputs // groups, *window)
+    kernel : array, shape ``(channels, outputs // groups, *window)``
         The kernel of a `conv` from ``outputs`` to ``channels``.
     stride : int or sequence of int
         Steps from one window to the next, for all axes or for each.
@@ -143,7 +143,7 @@ def conv_transpose(
 
     Returns
     -------
-    array, shape (n, outputs, *result) or (outputs, *result)
+    array, shape ``(n, outputs, *result)`` or ``(outputs, *result)``
         With ``(size - 1) * stride + dilation * (window - 1) + 1 - padding +
         output_padding`` entries along an axis.
 

@@ -29,7 +29,7 @@ def max_pool(
 
     Parameters
     ----------
-    x : array, shape (..., *size)
+    x : array, shape ``(..., *size)``
         Of real numbers.
     window : int or sequence of int
         Entries under a window: a number for each of the last axes, or one number for
@@ -45,7 +45,7 @@ def max_pool(
 
     Returns
     -------
-    array, shape (..., *windows)
+    array, shape ``(..., *windows)``
 
     Raises
     ------
@@ -86,7 +86,7 @@ def average_pool(
 
     Parameters
     ----------
-    x : array, shape (..., *size)
+    x : array, shape ``(..., *size)``
     window : int or sequence of int
         Entries under a window: a number for each of the last axes, or one number for
         all axes but the first two, which are taken for examples and channels.
@@ -101,7 +101,7 @@ def average_pool(
 
     Returns
     -------
-    array, shape (..., *windows)
+    array, shape ``(..., *windows)``
         In float64 where ``x`` holds integers.
 
     Raises

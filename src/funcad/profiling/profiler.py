@@ -35,8 +35,8 @@ def profile(
     Returns
     -------
     callable
-        Takes the arguments of ``f`` and returns a `Profile`, whose ``result`` is what
-        ``f`` returned.
+        Takes the arguments of ``f`` and returns a `~funcad.profiling.Profile`, whose
+        ``result`` is what ``f`` returned.
 
     Raises
     ------
