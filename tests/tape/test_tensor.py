@@ -115,6 +115,8 @@ def test_numpy_of_a_tensor_that_requires_a_gradient_says_to_detach_it():
 
 
 def test_arrays_of_another_library_stay_there():
+    import backend_double  # noqa: F401
+
     library = funcad.backends.backend_called("double")
     t = leaf(library.from_host(np.array([1.0, 2.0])))
     np.sum(np.exp(t) * t).backward()
@@ -518,6 +520,12 @@ def test_tensors_are_leaves_of_pytrees():
     t = leaf(1.0)
     doubled = funcad.tree.map(lambda x: 2 * x, {"a": [t], "b": 3.0})
     assert gradient(doubled["a"][0], t) == 2.0
+
+
+def test_formats_of_numbers_are_for_numbers():
+    assert f"{leaf(1.25):.1f} {Tensor([1.0])}" == "1.2 Tensor([1.])"
+    with pytest.raises(TypeError, match=r"'.1f' is for numbers.*float64\[1\]"):
+        f"{leaf([1.25]):.1f}"
 
 
 # ------------------------------------------------------------ names that PyTorch adds

@@ -540,7 +540,14 @@ class Tensor(Tracer):
         return f"{type(self).__name__}({text})"
 
     def __format__(self, spec: str) -> str:
-        return format(self._value.item(), spec) if not self.shape else repr(self)
+        if not self.shape:
+            return format(self._value.item(), spec)
+        if spec:
+            raise TypeError(
+                f"the format {spec!r} is for numbers, and this tensor is "
+                f"{aval_of(self)}. Write it without, or for entries: t.tolist()."
+            )
+        return repr(self)
 
     def __float__(self) -> float:
         return float(self._number(float))
