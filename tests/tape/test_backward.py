@@ -525,3 +525,12 @@ def test_hooks_are_taken_away_while_others_come_and_go():
     second.remove()
     x.backward()
     assert calls == ["first", "second", "third"]
+
+
+def test_the_gradient_of_a_single_output_needs_no_list():
+    x = leaf([1.0, 2.0])
+    for outputs in (x * x, [x * x]):
+        (g,) = tape.grad(outputs, [x], grad_outputs=np.array([1.0, 3.0]))
+        np.testing.assert_array_equal(g.numpy(), [2.0, 12.0])
+    with pytest.raises(errors.TangentMismatchError, match="2 outputs and 1 gradients"):
+        tape.grad([x * x, x], x, grad_outputs=np.array([1.0, 3.0]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -622,6 +623,15 @@ def test_an_update_of_data_in_place_reaches_the_tensor():
     assert t.grad.tolist() == [2.0, 4.0]
 
 
+def test_data_that_is_kept_keeps_no_graph():
+    y = (leaf(2.0) * 3).exp()
+    value, record = y.data, weakref.ref(y)
+    del y
+    assert record() is None
+    value += 1.0
+    assert value.item() == np.exp(6.0) + 1.0
+
+
 def test_an_old_data_is_not_updated_any_more():
     t = leaf([1.0, 2.0])
     old = t.data
@@ -690,3 +700,14 @@ def test_what_runs_after_its_call_cannot_be_decorated():
             tape.no_grad()(function)
     with pytest.raises(TypeError, match=r"not 3.*with no_grad\(\)"):
         tape.no_grad(3)
+
+
+def test_a_gradient_that_is_kept_is_that_of_the_value_after_an_update_in_place():
+    x = leaf(2.0)
+    y = x * 3
+    y.retain_grad()
+    y += 1
+    (y * y).backward()
+    assert y.grad == 14.0 and x.grad == 42.0
+    y.copy_(1.0)
+    assert y.is_leaf and not y.requires_grad

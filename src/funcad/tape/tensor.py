@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -165,7 +166,7 @@ class Tensor(Tracer):
     __slots__ = ("__weakref__", "_node", "_value", "_frozen", "_source")
 
     _frozen: Node | None
-    _source: Tensor
+    _source: weakref.ref[Tensor]
 
     # there is one trace, so that it need not be put into each
     _trace = TAPE
@@ -455,7 +456,8 @@ class Tensor(Tracer):
         Tensor([0.5, 1. ], requires_grad=True)
         """
         tensor = self.detach()
-        tensor._source = self
+        # weakly: a value that is kept keeps no graph
+        tensor._source = weakref.ref(self)
         return tensor
 
     @data.setter
@@ -630,7 +632,8 @@ class Tensor(Tracer):
                     "change. Write t = t + u."
                 )
             result = result.astype(self.dtype)
-        source = getattr(self, "_source", None)
+        reference = getattr(self, "_source", None)
+        source = None if reference is None else reference()
         if source is not None:
             if source._value is not self._value:
                 raise MutationError(
@@ -640,7 +643,10 @@ class Tensor(Tracer):
             source._value = result._value
         self._value = result._value
         if recording.get(True):
-            self._node = result._node
+            before, self._node = self._node, result._node
+            retains = before is not None and before.extras and before.extras.retains
+            if retains and self._node is not None:
+                self.retain_grad()
         return self
 
 
