@@ -255,3 +255,11 @@ def test_parameters_and_buffers_are_not_replaced_by_arrays_by_mistake():
     model.mean = Buffer(np.ones(2))
     model.scale = None
     assert list(model.state_dict()) == ["mean"]
+
+
+def test_two_tensors_of_one_name_are_refused_and_none_is_lost():
+    model = Module()
+    model.layers = {"a.b": Parameter(1.0), "a": {"b": Parameter(2.0)}}
+    assert len(list(model.parameters())) == 2
+    with pytest.raises(errors.ModuleError, match=r"of the name layers\.a\.b"):
+        model.state_dict()

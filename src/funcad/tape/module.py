@@ -228,11 +228,15 @@ class Module:
 
     def _state(self) -> dict[str, Tensor]:
         # also a second name of a tensor that is shared
-        return {
-            name: found
-            for name, found in _walk(self, "", None)
-            if isinstance(found, (Parameter, Buffer))
-        }
+        state: dict[str, Tensor] = {}
+        for name, found in _walk(self, "", None):
+            if isinstance(found, (Parameter, Buffer)):
+                if state.setdefault(name, found) is not found:
+                    raise ModuleError(
+                        f"the state of {type(self).__name__} has two tensors of the "
+                        f"name {name}. Use keys without a dot in dictionaries."
+                    )
+        return state
 
     def __setattr__(self, name: str, value: Any) -> None:
         before = self.__dict__.get(name)
