@@ -345,3 +345,13 @@ def test_arrays_of_another_library_meet_numbers_and_not_numpys_arrays(library):
         y = X + np.ones(3)
         with pytest.raises(MixedBackendsError, match="different libraries"):
             Evaluator([y]).run({X: x})
+
+
+def test_an_attribute_that_is_missing_is_named():
+    class Scale(graph.Op):
+        def compute(self, node, input_values):
+            return input_values[0] * node.attrs["factor"]
+
+    x = Variable("x")
+    with pytest.raises(GraphError, match=r"Scale\(x\) cannot be .*KeyError: 'factor'"):
+        Evaluator([Scale()(x)]).run({x: 1.0})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import strategies as st
@@ -212,3 +215,11 @@ def test_a_graph_whose_paths_are_without_number_is_sorted_at_once():
         x = x + x
     assert len(topological_sort([x])) == 201
     assert value(x, a=2.0**-200) == 1.0
+
+
+def test_a_copy_of_a_node_is_the_node_and_a_file_is_refused():
+    node = A * B
+    assert copy.copy(node) is node
+    assert copy.deepcopy([node, A]) == [node, A]
+    with pytest.raises(GraphError, match=f"{node.name} cannot be pickled"):
+        pickle.dumps(node)

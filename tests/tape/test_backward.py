@@ -513,3 +513,23 @@ def test_one_of_two_walks_over_the_same_record_gets_it():
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(walk, [y, y]))
     assert len(outcomes) == 10 and "walked" in outcomes
+
+
+def test_hooks_are_taken_away_while_others_come_and_go():
+    x, calls = leaf(1.0), []
+    x.register_hook(lambda g: calls.append("first"))
+    second = x.register_hook(lambda g: (calls.append("second"), second.remove())[1])
+    x.backward()
+    x.register_hook(lambda g: calls.append("third"))
+    second.remove()
+    x.backward()
+    assert calls == ["first", "second", "first", "third"]
+
+
+def test_the_gradient_of_a_single_output_needs_no_list():
+    x = leaf([1.0, 2.0])
+    for outputs in (x * x, [x * x]):
+        (g,) = tape.grad(outputs, [x], grad_outputs=np.array([1.0, 3.0]))
+        np.testing.assert_array_equal(g.numpy(), [2.0, 12.0])
+    with pytest.raises(errors.TangentMismatchError, match="2 outputs and 1 gradients"):
+        tape.grad([x * x, x], x, grad_outputs=np.array([1.0, 3.0]))

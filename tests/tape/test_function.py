@@ -231,3 +231,22 @@ def test_a_graph_shows_functions_and_cannot_be_run_on_other_values():
         graph(2.0)
     product, total, _ = Scaled.apply(x, 5.0, x, None)
     assert len((product * total).graph().equations) == 2
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [lambda g: [g, 2 * g], lambda g: (g, 2 * g, None), lambda g: [g, 2 * g, None]],
+)
+def test_gradients_may_be_a_list_and_those_of_defaults_none(returned):
+    class Weighted(Function):
+        @staticmethod
+        def forward(ctx, x, y, factor=2):
+            return x + factor * y
+
+        @staticmethod
+        def backward(ctx, g):
+            return returned(g)
+
+    x, y = leaf(1.0), leaf(1.0)
+    Weighted.apply(x, y).backward()
+    assert x.grad == 1.0 and y.grad == 2.0

@@ -226,3 +226,40 @@ def test_optimizers_of_arrays_take_tensors():
             for name, p in parameters.items():
                 p += updates[name]
     assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ([1.0], "a mapping from names to arrays.*given a list"),
+        ({"factor": None}, "the value of factor is no array of numbers, but None"),
+        ({"factor": [[1.0], [1.0, 2.0]]}, "the value of factor is no array of numbers"),
+        ({"factor": 1.0, 3: 1.0}, r"Unknown here: 3\."),
+    ],
+)
+def test_what_is_no_state_is_refused(state, message):
+    model = Module()
+    model.factor = Parameter(2.0)
+    with pytest.raises(errors.ModuleError, match=message):
+        model.load_state_dict(state)
+    assert model.factor == 2.0
+
+
+def test_parameters_and_buffers_are_not_replaced_by_arrays_by_mistake():
+    model = Norm(2)
+    model.scale = Parameter([1.0, 1.0])
+    with pytest.raises(errors.ModuleError, match="scale is a parameter.*type ndarray"):
+        model.scale = np.ones(2)
+    with pytest.raises(errors.ModuleError, match=r"mean is a buffer.*tape\.Buffer"):
+        model.mean = np.ones(2)
+    model.mean = Buffer(np.ones(2))
+    model.scale = None
+    assert list(model.state_dict()) == ["mean"]
+
+
+def test_two_tensors_of_one_name_are_refused_and_none_is_lost():
+    model = Module()
+    model.layers = {"a.b": Parameter(1.0), "a": {"b": Parameter(2.0)}}
+    assert len(list(model.parameters())) == 2
+    with pytest.raises(errors.ModuleError, match=r"of the name layers\.a\.b"):
+        model.state_dict()

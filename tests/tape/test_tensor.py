@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -115,6 +116,8 @@ def test_numpy_of_a_tensor_that_requires_a_gradient_says_to_detach_it():
 
 
 def test_arrays_of_another_library_stay_there():
+    import backend_double  # noqa: F401
+
     library = funcad.backends.backend_called("double")
     t = leaf(library.from_host(np.array([1.0, 2.0])))
     np.sum(np.exp(t) * t).backward()
@@ -518,3 +521,193 @@ def test_tensors_are_leaves_of_pytrees():
     t = leaf(1.0)
     doubled = funcad.tree.map(lambda x: 2 * x, {"a": [t], "b": 3.0})
     assert gradient(doubled["a"][0], t) == 2.0
+
+
+def test_formats_of_numbers_are_for_numbers():
+    assert f"{leaf(1.25):.1f} {Tensor([1.0])}" == "1.2 Tensor([1.])"
+    with pytest.raises(TypeError, match=r"'.1f' is for numbers.*float64\[1\]"):
+        f"{leaf([1.25]):.1f}"
+
+
+# ------------------------------------------------------------ names that PyTorch adds
+
+CUBE = np.arange(24.0).reshape(2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("f", "expected"),
+    [
+        (lambda t: t.transpose(1, 2), CUBE.swapaxes(1, 2)),
+        (lambda t: t.transpose(-1, 0), CUBE.swapaxes(-1, 0)),
+        (lambda t: t.transpose(dim0=0, dim1=1), CUBE.swapaxes(0, 1)),
+        (lambda t: t.transpose((1, 0, 2)), CUBE.transpose(1, 0, 2)),
+        (lambda t: t.transpose(1, 0, 2), CUBE.transpose(1, 0, 2)),
+        (lambda t: t.transpose(), CUBE.T),
+        (lambda t: t[0].transpose(0, 1), CUBE[0].T),
+        (lambda t: t[0].t(), CUBE[0].T),
+        (lambda t: t.permute((2, 0, 1)), CUBE.transpose(2, 0, 1)),
+        (lambda t: t.permute(-1, 0, 1), CUBE.transpose(2, 0, 1)),
+        (lambda t: t.flatten(), CUBE.reshape(-1)),
+        (lambda t: t.flatten(1), CUBE.reshape(2, -1)),
+        (lambda t: t.flatten(0, -2), CUBE.reshape(6, 4)),
+        (lambda t: t.flatten(order="F"), CUBE.flatten("F")),
+        (lambda t: t[0, 0, 0].flatten(), CUBE[0, 0, :1]),
+        (lambda t: t[:, :1].expand(5, -1, 3, 4), np.tile(CUBE[:, :1], (5, 1, 3, 1))),
+        (lambda t: t[:, :1].expand((2, 3, -1)), np.tile(CUBE[:, :1], (1, 3, 1))),
+        (lambda t: t.unsqueeze(dim=-2), CUBE[:, :, None]),
+        (lambda t: t[:1].squeeze(dim=0), CUBE[0]),
+        (lambda t: t.sum(1, True), CUBE.sum(1, keepdims=True)),
+        (lambda t: t.mean((0, 2), True), CUBE.mean((0, 2), keepdims=True)),
+        (lambda t: t.clamp(min=2.5, max=7.5), CUBE.clip(2.5, 7.5)),
+        (lambda t: t.clamp(max=7.5), CUBE.clip(None, 7.5)),
+        (lambda t: t.add(1).sub(2).mul(3).div(4).neg(), -(CUBE - 1) * 3 / 4),
+        (
+            lambda t: t.transpose(0, 1).contiguous().view(-1),
+            CUBE.swapaxes(0, 1).ravel(),
+        ),
+    ],
+)
+def test_methods_have_pytorchs_meaning_and_a_gradient(f, expected):
+    t = leaf(CUBE)
+    y = f(t)
+    np.testing.assert_array_equal(y.detach().numpy(), expected)
+    weight = np.random.default_rng(0).normal(size=y.shape)
+    v = np.random.default_rng(1).normal(size=CUBE.shape)
+    h = 1e-3  # these functions are piecewise linear
+    change = f(Tensor(CUBE + h * v)) - f(Tensor(CUBE))
+    np.testing.assert_allclose(
+        np.vdot(gradient((y * weight).sum(), t), v),
+        np.vdot(weight, change.numpy()) / h,
+        rtol=1e-9,
+    )
+
+
+@pytest.mark.parametrize(
+    ("misuse", "error", "message"),
+    [
+        (lambda t: t.t(), ValueError, r"float64\[2,3,4\].*t\.transpose"),
+        (lambda t: t.transpose(0, 3), ValueError, "axis 3 is out of bounds"),
+        (lambda t: t.flatten(2, 1), ValueError, "start_dim=2 comes after end_dim=1"),
+        (lambda t: t.flatten(3), ValueError, "axis 3 is out of bounds"),
+        (lambda t: t.expand(3, 4), ValueError, "broadcast"),
+        (lambda t: t.sum(dim=0, axis=1), TypeError, "dim= or axis=.*given both"),
+        (lambda t: t.zero_(), errors.MutationError, "is a leaf that requires"),
+    ],
+)
+def test_methods_say_what_does_not_fit(misuse, error, message):
+    with pytest.raises(error, match=message):
+        misuse(leaf(CUBE))
+
+
+def test_gradients_can_be_filled_with_zeros_in_place():
+    t = leaf([1.0, 2.0])
+    (t * t).sum().backward()
+    t.grad.zero_()
+    (t * t).sum().backward()
+    np.testing.assert_array_equal(t.grad.numpy(), [2.0, 4.0])
+    assert Tensor([1, 2]).fill_(7).tolist() == [7, 7]
+
+
+# ----------------------------------------------------- .data, and leaves that freeze
+
+
+def test_an_update_of_data_in_place_reaches_the_tensor():
+    t = leaf([1.0, 2.0])
+    y = (t * t).sum()
+    t.data.add_(1.0).mul_(2.0)
+    assert t.tolist() == [4.0, 6.0] and t.requires_grad and t.is_leaf
+    t.data.copy_([7.0, 8.0])
+    t.data -= 1.0
+    assert t.tolist() == [6.0, 7.0]
+    y.backward()
+    assert t.grad.tolist() == [2.0, 4.0]
+
+
+def test_data_that_is_kept_keeps_no_graph():
+    y = (leaf(2.0) * 3).exp()
+    value, record = y.data, weakref.ref(y)
+    del y
+    assert record() is None
+    value += 1.0
+    assert value.item() == np.exp(6.0) + 1.0
+
+
+def test_an_old_data_is_not_updated_any_more():
+    t = leaf([1.0, 2.0])
+    old = t.data
+    t.data -= 1.0
+    with pytest.raises(errors.MutationError, match=r"Write t\.data anew"):
+        old.add_(1.0)
+    assert t.tolist() == [0.0, 1.0] and old.tolist() == [1.0, 2.0]
+
+
+def test_a_leaf_that_is_frozen_for_a_while_is_the_same_leaf_afterwards():
+    t = leaf(2.0)
+    y = t * t
+    (3 * t).backward()
+    t.requires_grad = False
+    assert not (t * t).requires_grad
+    y.backward(retain_graph=True)
+    assert t.grad == 3.0
+    t.requires_grad = True
+    y.backward()
+    assert t.grad == 7.0
+    t.requires_grad = False
+    t.zero_grad_()
+    assert t.grad is None and t.requires_grad_().grad is None
+
+
+# ------------------------------------------------------------------------- recording
+
+
+def test_recording_is_switched_by_decorators_too():
+    @tape.no_grad
+    def plain(x):
+        return (x * x).requires_grad
+
+    @tape.no_grad()
+    def called(x):
+        return (x * x).requires_grad, recorded(x)
+
+    @tape.enable_grad
+    def recorded(x):
+        return (x * x).requires_grad
+
+    assert plain.__name__ == "plain"
+    assert plain(leaf(1.0)) is False
+    assert called(leaf(1.0)) == (False, True)
+    assert tape.is_grad_enabled()
+
+
+def test_a_block_without_recording_can_be_entered_again():
+    block = tape.no_grad()
+    with block:
+        with block:
+            assert not tape.is_grad_enabled()
+        assert not tape.is_grad_enabled()
+    assert tape.is_grad_enabled()
+
+
+def test_what_runs_after_its_call_cannot_be_decorated():
+    def generator():
+        yield
+
+    async def asynchronous():
+        pass
+
+    for function in generator, asynchronous:
+        with pytest.raises(errors.UnsupportedFunctionError, match="inside of it"):
+            tape.no_grad()(function)
+    with pytest.raises(TypeError, match=r"not 3.*with no_grad\(\)"):
+        tape.no_grad(3)
+
+
+def test_a_gradient_that_is_kept_is_that_of_the_value_after_an_update_in_place():
+    x = leaf(2.0)
+    y = x * 3
+    y.retain_grad()
+    y += 1
+    (y * y).backward()
+    assert y.grad == 14.0 and x.grad == 42.0
+    y.copy_(1.0)
+    assert y.is_leaf and not y.requires_grad

@@ -237,6 +237,9 @@ def _value(node: Node, input_values: list[Array | Zero]) -> Array | Zero:
     except Exception as error:
         # an error of funcad's names the line already
         reason = str(error).removesuffix(f"\n  at {format_line(node.line)}")
+        if isinstance(error, KeyError):
+            # whose text is the key alone
+            reason = f"KeyError: {reason}"
         raise GraphError(
             f"{node.name} = {node.expression()} cannot be computed from "
             f"{_described(node, input_values)}. {reason}",

@@ -124,6 +124,21 @@ class Node:
         """
         return self.op.expression(self)
 
+    # it never changes, and two that are equal are one
+
+    def __copy__(self) -> Node:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Node:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise GraphError(
+            f"{self.name} cannot be pickled: variables are known by identity, which "
+            "no file keeps. Keep the function that makes the graph, or "
+            "Evaluator(...).lower(values).source."
+        )
+
     # what would otherwise go wrong in silence
 
     def __bool__(self) -> bool:

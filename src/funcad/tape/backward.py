@@ -74,7 +74,7 @@ def grad(
     targets = _several(inputs, "grad", "inputs")
     if grad_outputs is None:
         grad_outputs = [None] * len(heads)
-    elif isinstance(outputs, Tensor) and not isinstance(grad_outputs, (list, tuple)):
+    elif not isinstance(grad_outputs, (list, tuple)):
         grad_outputs = [grad_outputs]
     nodes = [_node_of(x, "grad", f"inputs[{i}]") for i, x in enumerate(targets)]
     found: dict[Node, Any] = {}

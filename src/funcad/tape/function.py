@@ -179,7 +179,10 @@ class Call(Node):
                 for v, c in zip(values, cts)
             ],
         )
-        outs = out if isinstance(out, tuple) else (out,)
+        outs = tuple(out) if isinstance(out, (tuple, list)) else (out,)
+        # arguments that were left to their defaults may have no gradient
+        while len(outs) > len(avals) and outs[-1] is None:
+            outs = outs[:-1]
         if len(outs) != len(avals):
             raise CustomRuleError(
                 f"{function.__name__}.backward returned {len(outs)} gradients, and "

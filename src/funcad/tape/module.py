@@ -198,6 +198,11 @@ class Module:
             If names are missing or unknown, or a value has another shape or dtype.
             Nothing is set then.
         """
+        if not isinstance(state, Mapping):
+            raise ModuleError(
+                "load_state_dict takes a mapping from names to arrays, as state_dict() "
+                f"gives it, and was given a {type(state).__name__}."
+            )
         own = self._state()
         missing = [name for name in own if name not in state]
         unknown = [name for name in state if name not in own]
@@ -206,10 +211,10 @@ class Module:
                 f"load_state_dict: the state of {type(self).__name__} and the one "
                 "given have different names."
                 + (f" Missing there: {', '.join(missing)}." if missing else "")
-                + (f" Unknown here: {', '.join(unknown)}." if unknown else "")
+                + (f" Unknown here: {', '.join(map(str, unknown))}." if unknown else "")
                 + " Write strict=False to set those that are in both."
             )
-        values = {n: Tensor(state[n]) for n in own if n in state}
+        values = {n: _loaded(n, state[n]) for n in own if n in state}
         for name, value in values.items():
             if aval_of(value) != aval_of(own[name]):
                 raise ModuleError(
@@ -223,22 +228,32 @@ class Module:
 
     def _state(self) -> dict[str, Tensor]:
         # also a second name of a tensor that is shared
-        return {
-            name: found
-            for name, found in _walk(self, "", None)
-            if isinstance(found, (Parameter, Buffer))
-        }
+        state: dict[str, Tensor] = {}
+        for name, found in _walk(self, "", None):
+            if isinstance(found, (Parameter, Buffer)):
+                if state.setdefault(name, found) is not found:
+                    raise ModuleError(
+                        f"the state of {type(self).__name__} has two tensors of the "
+                        f"name {name}. Use keys without a dot in dictionaries."
+                    )
+        return state
 
     def __setattr__(self, name: str, value: Any) -> None:
         before = self.__dict__.get(name)
         if isinstance(before, Buffer) and type(value) is Tensor:
             tensor, value = value, Buffer.__new__(Buffer)
             value._value, value._node = tensor._value, tensor._node
-        elif isinstance(before, Parameter) and type(value) is Tensor:
+        elif isinstance(before, Parameter) and not _stateful(value):
             raise ModuleError(
-                f"{type(self).__name__}.{name} is a parameter, and a tensor "
-                f"{aval_of(value)} would take its place and not be trained. Update it "
+                f"{type(self).__name__}.{name} is a parameter, and {_described(value)} "
+                f"would take its place and not be trained. Update it "
                 f"in place, with no_grad(): self.{name} -= ..., or assign a Parameter."
+            )
+        elif isinstance(before, Buffer) and not _stateful(value):
+            raise ModuleError(
+                f"{type(self).__name__}.{name} is a buffer, and {_described(value)} "
+                "would take its place and not be part of the state. Assign "
+                "tape.Buffer(value)."
             )
         object.__setattr__(self, name, value)
 
@@ -251,6 +266,27 @@ class Module:
             lines += f"({name}): {text}".splitlines()
         inside = "".join(f"\n  {line}" for line in lines)
         return f"{type(self).__name__}({inside}" + ("\n)" if lines else ")")
+
+
+def _stateful(value: Any) -> bool:
+    """Whether a module finds it again, or it is there to take away what was there."""
+    return value is None or isinstance(value, (Parameter, Buffer, Module))
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor {aval_of(value)}"
+    return f"a value of type {type(value).__name__}"
+
+
+def _loaded(name: str, value: Any) -> Tensor:
+    try:
+        return Tensor(value)
+    except (TypeError, ValueError) as error:
+        raise ModuleError(
+            f"load_state_dict: the value of {name} is no array of numbers, but "
+            f"{value!r} of type {type(value).__name__}."
+        ) from error
 
 
 def _walk(

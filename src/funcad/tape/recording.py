@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Iterator
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from funcad.core.errors import UnsupportedFunctionError
 
 # a context variable: each thread, and each asynchronous task, has a value of its own
 recording: contextvars.ContextVar[bool] = contextvars.ContextVar("recording")
@@ -27,12 +32,11 @@ def is_grad_enabled() -> bool:
     return recording.get(True)
 
 
-@contextlib.contextmanager
-def no_grad() -> Iterator[None]:
+def no_grad(function: Any = None) -> Any:
     """Do not record what is computed in this block, in this thread.
 
     What is computed does not require a gradient then, and tensors that do may be
-    updated in place.  Also a decorator, ``@no_grad()``.
+    updated in place.  Also a decorator, ``@no_grad()`` or ``@no_grad``.
 
     Examples
     --------
@@ -43,12 +47,10 @@ def no_grad() -> Iterator[None]:
     >>> w
     Tensor(1.5, requires_grad=True)
     """
-    with recorded(False):
-        yield
+    return Recording(False) if function is None else Recording(False)(function)
 
 
-@contextlib.contextmanager
-def enable_grad() -> Iterator[None]:
+def enable_grad(function: Any = None) -> Any:
     """Record what is computed in this block, also inside of `no_grad`.
 
     Examples
@@ -60,8 +62,51 @@ def enable_grad() -> Iterator[None]:
     >>> y.requires_grad
     True
     """
-    with recorded(True):
-        yield
+    return Recording(True) if function is None else Recording(True)(function)
+
+
+class Recording:
+    """A block in which recording is switched, or a decorator of functions."""
+
+    def __init__(self, wanted: bool) -> None:
+        self._wanted = wanted
+        self._before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._before.append(is_grad_enabled())
+        recording.set(self._wanted)
+
+    def __exit__(self, *exception: object) -> None:
+        recording.set(self._before.pop())
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        caller = "enable_grad" if self._wanted else "no_grad"
+        if not callable(function):
+            raise TypeError(
+                f"{caller} decorates functions, not {function!r} of type "
+                f"{type(function).__name__}. Write with {caller}(): for a block."
+            )
+        if _is_resumed(function):
+            raise UnsupportedFunctionError(
+                f"{caller} decorates functions that return, and "
+                f"{function.__name__} is a generator or asynchronous: its body runs "
+                f"after the call. Write with {caller}(): inside of it."
+            )
+
+        @functools.wraps(function)
+        def switched(*args: Any, **kwargs: Any) -> Any:
+            with recorded(self._wanted):
+                return function(*args, **kwargs)
+
+        return switched
+
+
+def _is_resumed(function: Any) -> bool:
+    return (
+        inspect.isgeneratorfunction(function)
+        or inspect.iscoroutinefunction(function)
+        or inspect.isasyncgenfunction(function)
+    )
 
 
 @contextlib.contextmanager

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import warnings
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -139,6 +142,11 @@ class Tensor(Tracer):
     the old one keeps its derivatives.  Writable arrays that operations mix with
     tensors are copied when they are recorded; a tensor is not.
 
+    Methods that PyTorch adds have its names (``view``, ``permute``, ``clamp``, ...) and
+    take ``dim`` and ``keepdim``; ``t.transpose(i, j)`` swaps two axes and
+    ``t.flatten(i)`` begins at an axis, as there.  ``max``, ``repeat``, ``std`` and
+    ``var`` are NumPy's.
+
     Gradients of complex tensors are those of `funcad.grad`, du/dx - i du/dy, the
     conjugates of PyTorch's.
 
@@ -153,7 +161,12 @@ class Tensor(Tracer):
     Tensor([ 5.43656366, 22.1671683 ])
     """
 
-    __slots__ = ("__weakref__", "_node", "_value")
+    # most tensors have no value for the last two: the node of a leaf that does not
+    # require a gradient for now, and the tensor whose .data this one is
+    __slots__ = ("__weakref__", "_node", "_value", "_frozen", "_source")
+
+    _frozen: Node | None
+    _source: weakref.ref[Tensor]
 
     # there is one trace, so that it need not be put into each
     _trace = TAPE
@@ -202,7 +215,10 @@ class Tensor(Tracer):
                 "t = t.detach()."
             )
         if not wanted:
-            self._node = None
+            if self._node is not None:
+                if self._node.extras is not None:
+                    self._node.extras.retains = False
+                self._frozen, self._node = self._node, None
         elif self._node is None:
             if self.dtype.kind not in "fc":
                 raise InputDtypeError(
@@ -210,8 +226,13 @@ class Tensor(Tracer):
                     f"and the tensor is {aval_of(self)}. Write Tensor(x, "
                     "requires_grad=True, dtype=float), or leave requires_grad out."
                 )
-            self._node = Node((), aval_of(self))
-            self._node.extras = Extras(retains=True)
+            # the same leaf as before, with the gradient that it had
+            self._node = getattr(self, "_frozen", None)
+            if self._node is None:
+                self._node = Node((), aval_of(self))
+            if self._node.extras is None:
+                self._node.extras = Extras()
+            self._node.extras.retains = True
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set `requires_grad`, and return the tensor itself."""
@@ -234,7 +255,8 @@ class Tensor(Tracer):
 
         It can be set: to ``None``, or to a tensor of the same shape and dtype.
         """
-        extras = self._node.extras if self._node is not None else None
+        node = self._node or getattr(self, "_frozen", None)
+        extras = node.extras if node is not None else None
         if not self.is_leaf and (extras is None or not extras.retains):
             warnings.warn(
                 "the gradient of a tensor that was computed from others is not kept, "
@@ -246,7 +268,8 @@ class Tensor(Tracer):
 
     @grad.setter
     def grad(self, value: Any) -> None:
-        if self._node is None:
+        node = self._node or getattr(self, "_frozen", None)
+        if node is None:
             if value is None:
                 return
             raise TapeError(
@@ -256,9 +279,9 @@ class Tensor(Tracer):
         if value is not None:
             value = value if isinstance(value, Tensor) else Tensor(value)
             _check_aval(self, value, ".grad = ...", TangentMismatchError)
-        if self._node.extras is None:
-            self._node.extras = Extras()
-        self._node.extras.grad = value
+        if node.extras is None:
+            node.extras = Extras()
+        node.extras.grad = value
 
     def zero_grad_(self) -> None:
         """Forget the gradient: `grad` is ``None`` again.
@@ -273,8 +296,7 @@ class Tensor(Tracer):
         >>> x.grad
         Tensor(2.0)
         """
-        if self._node is not None:
-            self.grad = None
+        self.grad = None
 
     def backward(
         self,
@@ -419,12 +441,24 @@ class Tensor(Tracer):
 
     @property
     def data(self) -> Tensor:
-        """The value outside of the graph; set, it replaces the value.
+        """The value outside of the graph; set or updated in place, it is replaced.
 
         The new value has the same shape and dtype.  What has been computed before from
         the old one keeps its derivatives.
+
+        Examples
+        --------
+        >>> from funcad.tape import Tensor
+        >>> w = Tensor([1.0, 2.0], requires_grad=True)
+        >>> w.data.mul_(0.5)
+        Tensor([0.5, 1. ])
+        >>> w
+        Tensor([0.5, 1. ], requires_grad=True)
         """
-        return self.detach()
+        tensor = self.detach()
+        # weakly: a value that is kept keeps no graph
+        tensor._source = weakref.ref(self)
+        return tensor
 
     @data.setter
     def data(self, value: Any) -> None:
@@ -508,7 +542,14 @@ class Tensor(Tracer):
         return f"{type(self).__name__}({text})"
 
     def __format__(self, spec: str) -> str:
-        return format(self._value.item(), spec) if not self.shape else repr(self)
+        if not self.shape:
+            return format(self._value.item(), spec)
+        if spec:
+            raise TypeError(
+                f"the format {spec!r} is for numbers, and this tensor is "
+                f"{aval_of(self)}. Write it without, or for entries: t.tolist()."
+            )
+        return repr(self)
 
     def __float__(self) -> float:
         return float(self._number(float))
@@ -591,10 +632,25 @@ class Tensor(Tracer):
                     "change. Write t = t + u."
                 )
             result = result.astype(self.dtype)
+        reference = getattr(self, "_source", None)
+        source = None if reference is None else reference()
+        if source is not None:
+            if source._value is not self._value:
+                raise MutationError(
+                    f"{what}: this is the .data of a tensor, {aval_of(self)}, that has "
+                    "been given another value since. Write t.data anew."
+                )
+            source._value = result._value
         self._value = result._value
         if recording.get(True):
-            self._node = result._node
+            before, self._node = self._node, result._node
+            retains = before is not None and before.extras and before.extras.retains
+            if retains and self._node is not None:
+                self.retain_grad()
         return self
+
+
+_hook_numbers = itertools.count()
 
 
 class RemovableHook:
@@ -606,7 +662,8 @@ class RemovableHook:
         self, hooks: dict[int, Callable[[Any], Any]], hook: Callable[[Any], Any]
     ) -> None:
         self._hooks = hooks
-        self._key = max(hooks, default=-1) + 1
+        # never that of another hook, also after removals
+        self._key = next(_hook_numbers)
         hooks[self._key] = hook
 
     def remove(self) -> None:
@@ -750,10 +807,17 @@ def _along(name: str) -> Callable[..., Any]:
     method = getattr(Tensor, name)
 
     def along(self: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if "dim" in kwargs:
-            kwargs["axis"] = kwargs.pop("dim")
-        if "keepdim" in kwargs:
-            kwargs["keepdims"] = kwargs.pop("keepdim")
+        if len(args) == 2 and isinstance(args[1], bool):
+            kwargs["keepdim"] = args[1]
+            args = args[:1]
+        for own, numpys in (("dim", "axis"), ("keepdim", "keepdims")):
+            if own in kwargs:
+                if numpys in kwargs:
+                    raise TypeError(
+                        f"{name}() takes {own}= or {numpys}=, which mean the same, and "
+                        "was given both."
+                    )
+                kwargs[numpys] = kwargs.pop(own)
         return method(self, *args, **kwargs)
 
     return along
@@ -761,7 +825,7 @@ def _along(name: str) -> Callable[..., Any]:
 
 for _name in (
     *("sum", "mean", "prod", "argmax", "argmin", "cumsum", "cumprod"),
-    *("softmax", "log_softmax", "logsumexp"),
+    *("softmax", "log_softmax", "logsumexp", "all", "any", "squeeze"),
 ):
     setattr(Tensor, _name, _along(_name))
 
@@ -772,10 +836,79 @@ def _view(self: Tensor, *shape: Any) -> Any:
     return fnp.reshape(self, shape[0] if len(shape) == 1 else shape)
 
 
+def _transposed(self: Tensor, *axes: Any, **dims: Any) -> Any:
+    """PyTorch's meaning of two axes, and NumPy's of all other arguments."""
+    if dims or (len(axes) == 2 and all(isinstance(i, (int, np.integer)) for i in axes)):
+        return _swapped(self, *axes, **dims)
+    return Tracer.transpose(self, *axes)  # type: ignore[attr-defined]
+
+
+def _swapped(self: Any, dim0: int, dim1: int) -> Any:
+    return fnp.swapaxes(self, dim0, dim1)
+
+
+def _t(self: Tensor) -> Any:
+    if len(self.shape) > 2:
+        raise ValueError(
+            f"t() is the transpose of a matrix, and this tensor is {aval_of(self)}. "
+            "Write t.transpose(dim0, dim1)."
+        )
+    return fnp.transpose(self)
+
+
+def _flattened(
+    self: Tensor, start_dim: Any = 0, end_dim: int = -1, order: str | None = None
+) -> Any:
+    """PyTorch's meaning of numbers, and NumPy's of an order."""
+    if isinstance(start_dim, str) or order is not None:
+        return Tracer.flatten(self, order or start_dim)  # type: ignore[attr-defined]
+    shape = self.shape or (1,)
+    first = np.lib.array_utils.normalize_axis_index(start_dim, len(shape))
+    last = np.lib.array_utils.normalize_axis_index(end_dim, len(shape))
+    if first > last:
+        raise ValueError(
+            f"flatten: start_dim={start_dim} comes after end_dim={end_dim} in a tensor "
+            f"of shape {self.shape}."
+        )
+    length = math.prod(shape[first : last + 1])
+    return fnp.reshape(self, (*shape[:first], length, *shape[last + 1 :]))
+
+
+def _permuted(self: Tensor, *axes: Any) -> Any:
+    return fnp.permute_dims(self, _unpacked(axes))
+
+
+def _expanded(self: Tensor, *sizes: Any) -> Any:
+    shape = _unpacked(sizes)
+    own = (-1,) * (len(shape) - len(self.shape)) + self.shape
+    kept = [n if size == -1 else size for size, n in zip(shape, own)]
+    return fnp.broadcast_to(self, tuple(kept))
+
+
+def _unpacked(entries: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Arguments that are given one by one or as one tuple."""
+    one = len(entries) == 1 and isinstance(entries[0], (tuple, list))
+    return tuple(entries[0]) if one else entries
+
+
 for _name, _function in {
     "view": _view,
-    "permute": lambda self, *axes: fnp.permute_dims(self, axes),
-    "unsqueeze": fnp.expand_dims,
+    "transpose": _transposed,
+    "flatten": _flattened,
+    "expand": _expanded,
+    "permute": _permuted,
+    "unsqueeze": lambda self, dim: fnp.expand_dims(self, dim),
+    "t": _t,
+    "clone": fnp.copy,
+    "contiguous": lambda self: self,
+    "clamp": lambda self, min=None, max=None: fnp.clip(self, min, max),
+    "neg": fnp.negative,
+    "add": fnp.add,
+    "sub": fnp.subtract,
+    "mul": fnp.multiply,
+    "div": fnp.divide,
+    "zero_": lambda self: self.fill_(0),
+    "fill_": lambda self, value: self.copy_(fnp.full_like(self.detach(), value)),
     "dim": lambda self: self.ndim,
     "numel": lambda self: self.size,
 }.items():
