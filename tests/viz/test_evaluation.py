@@ -248,6 +248,11 @@ def test_forward_mode_goes_where_reverse_mode_cannot():
         trace(g, 2.0, mode="reverse")
 
 
+def test_complex_constants_stand_in_parentheses():
+    nodes = trace(lambda z: np.real((z * (1 + 2j)) ** 2), 0.5 + 0j).nodes
+    assert nodes[1].expression == "v₀ * (1+2j)"
+
+
 def test_dtypes_are_kept():
     x = np.ones(3, np.float32)
     t = trace(lambda x, a: np.sum(x * a), x, 2.0, mode="reverse")
