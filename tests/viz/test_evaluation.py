@@ -438,6 +438,10 @@ def test_seeds_fit_what_they_are_seeds_of():
         trace(f, 2.0, 5.0, mode="reverse", seed=(1.0,))
     with pytest.raises(TangentMismatchError, match=r"float64\[2\]"):
         trace(f, 2.0, 5.0, mode="reverse", seed=np.ones(2))
+    with pytest.raises(TangentMismatchError, match=r"complex128\[\] and the value"):
+        trace(f, 2.0, 5.0, seed=(1j, 1.0))
+    with pytest.raises(TangentMismatchError, match=r"complex128\[\] and the value"):
+        trace(f, 2.0, 5.0, mode="reverse", seed=1j)
     zero = np.zeros((), funcad.float0)
     assert trace(lambda x, n: x * n, 2.0, 3, seed=(1.0, zero)).steps[-1].values == (
         3.0,
