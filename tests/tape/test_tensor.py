@@ -115,12 +115,10 @@ def test_numpy_of_a_tensor_that_requires_a_gradient_says_to_detach_it():
 
 
 def test_arrays_of_another_library_stay_there():
-    import backend_double
-
     library = funcad.backends.backend_called("double")
     t = leaf(library.from_host(np.array([1.0, 2.0])))
     np.sum(np.exp(t) * t).backward()
-    assert type(t.grad.array) is backend_double.Array
+    assert type(t.grad.array) is type(library.from_host(np.ones(2)))
     with pytest.raises(errors.DeviceError, match="device_put"):
         t.detach().numpy()
     # what could be written into is a copy

@@ -918,7 +918,7 @@ def matmul_standardize_tangent(*args, axis, wrt):
 """,
             """
 def matmul_standardize_cotangent(ct, ct_r, a, b, y, r, axis, wrt):
-    count = np.prod([y.shape[k] for k in axis])
+    count = int(np.prod([y.shape[k] for k in axis]))
     along = (y * ct).mean(axis=axis, keepdims=True) + r * ct_r / count
     c = r * (ct - ct.mean(axis=axis, keepdims=True) - y * along)
     both = (c @ np.swapaxes(b, -1, -2), a), (np.swapaxes(a, -1, -2) @ c, b)
