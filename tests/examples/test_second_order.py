@@ -129,6 +129,15 @@ def test_a_package_that_is_absent_is_named_before_anything_is_trained(
     assert "tqdm must be installed: pip install 'funcad[examples]'" in err
 
 
+def test_an_interrupt_ends_the_command_with_one_line(capsys, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(second_order, "digits", interrupted)
+    assert main(["--quick"]) == 130
+    assert capsys.readouterr().err == "second_order: interrupted\n"
+
+
 def test_an_output_folder_that_cannot_be_made_is_one_clear_line(capsys, tmp_path):
     (tmp_path / "file").write_text("")
     assert main(["--quick", "--out", str(tmp_path / "file" / "out")]) == 2

@@ -180,6 +180,28 @@ def test_the_command_prints_speeds(capsys):
     ]
 
 
+@pytest.mark.parametrize("seed", ["-1", str(2**32)])
+def test_the_command_refuses_seeds_that_scikit_learn_would(seed, capsys):
+    with pytest.raises(SystemExit):
+        trompt.main(["--seed", seed])
+    assert "is not from 0 to 2**32 - 1" in capsys.readouterr().err
+
+
+def test_the_command_says_which_package_is_absent(capsys, monkeypatch):
+    monkeypatch.setattr(trompt.importlib.util, "find_spec", lambda name: None)
+    assert trompt.main(["--quick"]) == 2
+    assert "trompt: sklearn must be installed" in capsys.readouterr().err
+
+
+def test_an_interrupt_ends_the_command_with_one_line(capsys, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trompt, "train", interrupted)
+    assert trompt.main(["--quick"]) == 130
+    assert capsys.readouterr().err == "trompt: interrupted\n"
+
+
 @pytest.mark.parametrize("options", [["--batch", "0"], ["--steps", "-1"]])
 def test_the_command_refuses_sizes_that_are_not_positive(options, capsys):
     with pytest.raises(SystemExit):

@@ -334,6 +334,21 @@ def test_layer_norm_is_stable_for_large_small_and_constant_rows(dtype, size):
             np.testing.assert_allclose(x, y, rtol=1e-3, atol=close)
 
 
+def test_layer_norm_of_constant_rows_in_half_precision_has_no_infinite_slope():
+    # one over the deviation is 316 there, and its square is no half-precision number
+    a, b = np.ones((2, 3), np.float16), np.ones((3, 4), np.float16)
+
+    def loss(a, b):
+        return np.sum(nn.matmul_layer_norm(a, b) ** 2)
+
+    with np.errstate(all="raise", under="ignore"):
+        gradient = funcad.grad(loss, (0, 1))
+        slopes = gradient(a, b)
+        second = funcad.jvp(gradient, (a, b), (a, b))[1]
+    for x in (*slopes, *second):
+        np.testing.assert_array_equal(x, 0)
+
+
 # ------------------------------------------------------------------------------- memory
 
 

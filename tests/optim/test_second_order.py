@@ -11,7 +11,9 @@ from funcad.core.errors import (
     ArgumentError,
     DerivativeLossError,
     InputDtypeError,
+    LeafTypeError,
     NonFiniteError,
+    NonScalarOutputError,
     TreeStructureError,
 )
 from properties import generators, host
@@ -245,6 +247,52 @@ def test_a_gradient_or_a_loss_that_is_not_finite_is_refused(name):
             optimiser.update(params, state, params, **good, value=bad)
     with pytest.raises(FloatingPointError):
         optimiser.update(params, state, params, **good, value=np.nan)
+
+
+@pytest.mark.parametrize("name", ["newton_cg", "lbfgs"])
+@pytest.mark.parametrize(
+    ("loss", "was"),
+    [
+        (lambda x: x**2, r"float64\[2\]"),
+        (lambda x: np.sum(x**2, keepdims=True), r"float64\[1\]"),
+        (lambda x: np.sum(x) * 1j, r"complex128\[\]"),
+        (lambda x: (np.sum(x), x), "of type tuple"),
+        (lambda x: None, "of type NoneType"),
+    ],
+)
+def test_a_loss_that_is_no_real_number_is_refused(name, loss, was):
+    optimiser, x = METHODS[name][0](), np.ones(2)
+    state = optimiser.init(x)
+    with pytest.raises(NonScalarOutputError, match=f"{name} minimises .* is {was}"):
+        optimiser.update(x, state, x, value_fn=loss)
+    with pytest.raises(LeafTypeError, match=f"{name}: its output is of type str"):
+        optimiser.update(x, state, x, value_fn=lambda x: "low")
+
+
+@EACH
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [(np.float32, 1e30), (np.float64, 1e200), (np.float64, 1e10)]
+)
+def test_gradients_whose_squares_overflow_are_followed(name, dtype, scale):
+    scale = dtype(scale)
+
+    def loss(x):
+        return scale * np.sum(np.abs(x - 1) ** 2)
+
+    with np.errstate(over="ignore"):
+        values, x, _ = minimise(name, loss, np.array([0.0, 3.0], dtype), 3)
+    assert values[-1] < 1e-10 * values[0]
+    np.testing.assert_allclose(x, 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["newton_cg", "gauss_newton"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_undamped_steps_do_not_depend_on_the_unit_of_the_loss(name, dtype):
+    start = np.array([0.0, 3.0], dtype)
+    for scale in np.array([1e-30, 1e30], dtype):
+        loss = lambda x, scale=scale: scale * squares(x - 1)  # noqa: E731
+        _, x, _ = minimise(name, loss, start, 3, damping=0.0)
+        np.testing.assert_allclose(x, 1, atol=1e-5)
 
 
 def test_a_hessian_that_is_not_finite_gives_a_step_down_and_no_nan():

@@ -212,3 +212,13 @@ def test_tangents_of_another_form_are_refused():
             funcad.jvp(np.sin, (X,), tangents)
         with pytest.raises(TangentMismatchError):
             funcad.linearize(np.sin, X)[1](*tangents)
+
+
+@pytest.mark.parametrize("x", [2.0, np.float64(2.0)])
+@pytest.mark.parametrize("t", [1j, np.complex128(1j)])
+def test_a_real_number_has_no_complex_tangent_or_cotangent(x, t):
+    with pytest.raises(TangentMismatchError, match=r"complex128\[\] and the value"):
+        funcad.jvp(np.square, (x,), (t,))
+    with pytest.raises(TangentMismatchError, match=r"complex128\[\] and the value"):
+        funcad.vjp(np.square, x)[1](t)
+    assert funcad.jvp(np.square, (1j,), (2.0,))[1] == 4j

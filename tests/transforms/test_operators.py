@@ -7,8 +7,19 @@ import pytest
 import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import minimize
-from scipy.sparse.linalg import LinearOperator, cg, eigsh, lobpcg, svds
+from scipy.optimize import least_squares, minimize
+from scipy.sparse.linalg import (
+    LinearOperator,
+    bicg,
+    cg,
+    eigsh,
+    gmres,
+    lobpcg,
+    lsmr,
+    lsqr,
+    minres,
+    svds,
+)
 
 import funcad
 from funcad import tree
@@ -276,6 +287,46 @@ def test_scipys_eigenvalues_singular_values_and_solutions_are_the_matrixs():
     solution, failed = cg(operator, x, rtol=1e-12)
     assert not failed
     np.testing.assert_allclose(h @ solution, x, rtol=1e-8)
+
+
+@pytest.mark.parametrize("solve", [lsqr, lsmr])
+def test_scipys_least_squares_take_jacobian_operators(solve):
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(7, 4)), rng.normal(size=7)
+    operator = funcad.linear_operator(lambda x: np.tanh(a @ x), rng.normal(size=4))
+    matrix = operator @ np.eye(4)
+    solution = solve(operator, b, atol=1e-13, btol=1e-13)[0]
+    wanted = np.linalg.lstsq(matrix, b)[0]
+    np.testing.assert_allclose(solution, wanted, rtol=1e-8)
+
+
+@pytest.mark.parametrize("solve", [bicg, cg, gmres, minres])
+def test_scipys_solvers_take_hessian_operators(solve):
+    a = np.random.default_rng(0).normal(size=(7, 4))
+    b = np.arange(4.0)
+    operator = funcad.hessian_operator(lambda x: np.sum(np.cosh(a @ x)), np.zeros(4))
+    solution, failed = solve(operator, b, rtol=1e-12)
+    assert not failed
+    np.testing.assert_allclose(operator @ solution, b, atol=1e-9)
+
+
+def test_nonlinear_least_squares_take_jacobian_operators():
+    t = np.linspace(0, 1, 20)
+    residuals = lambda p: p[0] * np.exp(-p[1] * t) - 2 * np.exp(-3 * t)  # noqa: E731
+    found = least_squares(
+        residuals,
+        np.array([1.0, 0.0]),
+        jac=lambda p: funcad.linear_operator(residuals, p),
+        tr_solver="lsmr",
+    )
+    np.testing.assert_allclose(found.x, [2.0, 3.0], rtol=1e-6)
+
+
+def test_numpy_says_the_dtype_of_an_operator():
+    operator = funcad.linear_operator(np.sin, np.ones(2, np.float32))
+    assert np.result_type(operator, np.float16) == np.float32
+    assert np.result_type(np.ones(2), operator, float) == np.float64
+    assert np.common_type(operator, np.ones(2, complex)) is np.complex128
 
 
 def test_complex_singular_values_are_the_matrixs():

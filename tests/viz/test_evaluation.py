@@ -248,6 +248,11 @@ def test_forward_mode_goes_where_reverse_mode_cannot():
         trace(g, 2.0, mode="reverse")
 
 
+def test_complex_constants_stand_in_parentheses():
+    nodes = trace(lambda z: np.real((z * (1 + 2j)) ** 2), 0.5 + 0j).nodes
+    assert nodes[1].expression == "v₀ * (1+2j)"
+
+
 def test_dtypes_are_kept():
     x = np.ones(3, np.float32)
     t = trace(lambda x, a: np.sum(x * a), x, 2.0, mode="reverse")
@@ -433,6 +438,10 @@ def test_seeds_fit_what_they_are_seeds_of():
         trace(f, 2.0, 5.0, mode="reverse", seed=(1.0,))
     with pytest.raises(TangentMismatchError, match=r"float64\[2\]"):
         trace(f, 2.0, 5.0, mode="reverse", seed=np.ones(2))
+    with pytest.raises(TangentMismatchError, match=r"complex128\[\] and the value"):
+        trace(f, 2.0, 5.0, seed=(1j, 1.0))
+    with pytest.raises(TangentMismatchError, match=r"complex128\[\] and the value"):
+        trace(f, 2.0, 5.0, mode="reverse", seed=1j)
     zero = np.zeros((), funcad.float0)
     assert trace(lambda x, n: x * n, 2.0, 3, seed=(1.0, zero)).steps[-1].values == (
         3.0,

@@ -161,7 +161,7 @@ def _operator_class() -> Any:
     """SciPy's ``LinearOperator``, with which ``np.dot`` takes products, too.
 
     That is how the trust-region methods of ``scipy.optimize.minimize`` multiply by the
-    Hessian that they are given.
+    Hessian that they are given.  ``lsmr`` and others ask for the dtype in this way.
     """
     from scipy.sparse.linalg import LinearOperator
 
@@ -187,6 +187,12 @@ def _operator_class() -> Any:
         ) -> Any:
             if function is np.dot and args[0] is self:
                 return self.dot(*args[1:], **kwargs)
+            if function in (np.result_type, np.common_type):
+                of_dtype = [
+                    np.empty(0, x.dtype) if isinstance(x, LinearOperator) else x
+                    for x in args
+                ]
+                return function(*of_dtype)
             return NotImplemented
 
     return DerivativeOperator

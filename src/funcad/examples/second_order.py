@@ -264,7 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0, or 2 for what the user has to change.
+        Exit code: 0, 2 for what the user has to change, 130 for Ctrl-C.
     """
     options = parse(arguments)
     needed = ["sklearn", "tqdm", *(["matplotlib"] if options.out else [])]
@@ -285,6 +285,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 file=sys.stderr,
             )
             return 2
+    try:
+        execute(options)
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def execute(options: argparse.Namespace) -> None:
+    """Train by every method, and print and draw how it went."""
     from tqdm import tqdm
 
     problem = digits(options.hidden, options.examples, options.seed, options.decay)
@@ -306,7 +316,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.out:
         plot(runs).savefig(options.out / "loss.png", dpi=150)
         print(f"loss curves in {options.out / 'loss.png'}")
-    return 0
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -29,6 +29,7 @@ K.-Y. Chen et al., *Trompt: towards a better deep neural network for tabular dat
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import statistics
 import sys
 import time
@@ -389,8 +390,30 @@ def seconds_of(run: Callable[[], Any], budget: float = 1.0, most: int = 20) -> f
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit code."""
+    """Run the command.
+
+    Returns
+    -------
+    int
+        Exit code: 0, 2 for what the user has to change, 130 for Ctrl-C.
+    """
     options = parse(arguments)
+    if importlib.util.find_spec("sklearn") is None:
+        print(
+            "trompt: sklearn must be installed: pip install 'funcad[examples]'",
+            file=sys.stderr,
+        )
+        return 2
+    try:
+        execute(options)
+    except KeyboardInterrupt:
+        print("trompt: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def execute(options: argparse.Namespace) -> None:
+    """Train and say how well it went, or say how fast steps are."""
     sizes = Sizes(8, 16, 16, 3) if options.quick else Sizes()
     table = california_like(4000 if options.quick else 20640, options.seed)
     if options.speed:
@@ -398,7 +421,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{sizes}, batches of {len(x)} rows")
         for name, run in contestants(sizes, x, y, options.seed).items():
             print(f"{name:<20}{len(x) / seconds_of(run):12,.0f} rows per second")
-        return 0
+        return
 
     steps = options.steps or (300 if options.quick else 1500)
     start = time.perf_counter()
@@ -416,7 +439,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"test RMSE of Trompt            {root_mean_squared_error(params, table):.4f}"
     )
     print(f"test RMSE of ridge regression  {ridge_error(table):.4f}")
-    return 0
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -436,7 +458,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="rows in a step (default: %(default)s)",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="decides all that is random"
+        "--seed", type=seed, default=0, help="decides all that is random"
     )
     parser.add_argument(
         "--speed",
@@ -451,6 +473,14 @@ def positive(argument: str) -> int:
     value = int(argument)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
+
+
+def seed(argument: str) -> int:
+    """An integer that scikit-learn takes for a seed."""
+    value = int(argument)
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"{value} is not from 0 to 2**32 - 1")
     return value
 
 

@@ -21,6 +21,7 @@ from funcad.optim.vectors import (
     at_point,
     finite_value,
     function_given,
+    length,
     number_like,
     real_vector,
     rounding,
@@ -152,7 +153,7 @@ def lbfgs(
     ) -> tuple[PyTree, LBFGSState]:
         value_fn = function_given(name, "value_fn", value_fn)
         x, g, unravel = at_point(name, grads, params)
-        old = finite_value(name, float(value_fn(params) if value is None else value))
+        old = finite_value(name, value_fn(params) if value is None else value)
         if not np.any(g):
             return unravel(np.zeros_like(x)), state._replace(
                 count=incremented(state.count),
@@ -266,13 +267,13 @@ def _preconditioned(state: LBFGSState, g: Array, scaled: bool) -> Array:
         q = q - weights[-1] * y
     if scaled and pairs:
         _, y, c = pairs[0]
-        q = q * (c / float(y @ y))
+        q = q * (c / length(y) / length(y))
     elif scaled:
-        q = q / max(1.0, float(np.linalg.norm(g)))
+        q = q / max(1.0, length(g))
     for (s, y, c), weight in zip(reversed(pairs), reversed(weights)):
         q = q + (weight - float(y @ q) / c) * s
     if not 0 < float(q @ g) < math.inf:
-        return g / max(1.0, float(np.linalg.norm(g)))
+        return g / max(1.0, length(g))
     return q
 
 
@@ -281,7 +282,7 @@ def _remembered(state: LBFGSState, s: Array, y: Array) -> tuple[Array, Array, Ar
     if not np.any(s):
         return state.steps, state.differences, np.zeros_like(state.curvatures)
     curvature = s @ y
-    smallest = np.finfo(dtype_of(s)).eps * float(y @ y)
+    smallest = float(np.finfo(dtype_of(s)).eps) * length(y) * length(y)
     if not smallest < float(curvature) < math.inf:
         return state.steps, state.differences, state.curvatures
     return (

@@ -30,6 +30,7 @@ from funcad.optim.vectors import (
     at_point,
     finite_value,
     function_given,
+    length,
     number_like,
     real_vector,
     rounding,
@@ -108,9 +109,10 @@ def newton_cg(
     -----
     Where a direction of negative curvature is met, the solution takes the step along
     it that the same positive curvature would ask for, and ends: each step goes down,
-    whatever the Hessian is, and away from saddle points.  If no step decreases the
-    loss, as at a minimum to rounding, updates are zero.  The parameters are real; SciPy
-    computes with values, so ``update`` cannot itself be transformed.
+    whatever the Hessian is, and away from a saddle point if the gradient has a part
+    along its negative curvature.  If no step decreases the loss, as at a minimum to
+    rounding, or where the gradient is zero, updates are zero.  The parameters are real;
+    SciPy computes with values, so ``update`` cannot itself be transformed.
 
     References
     ----------
@@ -252,7 +254,7 @@ def _damped(
     ) -> tuple[PyTree, NewtonState]:
         value_fn, matrix = problem(**extra)
         x, g, unravel = at_point(name, grads, params)
-        old = finite_value(name, float(value_fn(params) if value is None else value))
+        old = finite_value(name, value_fn(params) if value is None else value)
 
         def following(
             damping: float, products: int, step: float, value: float
@@ -310,9 +312,10 @@ def _direction(
         How many products with the operator it took.
     """
     library = backend_of(g).sparse_linalg
-    # the solvers have no half precision
+    # the solvers have no half precision, and square what they are given
     b = -g.astype(np.result_type(dtype_of(g), np.float32))
-    norm = float(np.linalg.norm(b))
+    norm = length(b)
+    b = b / norm
     products = 0
     solution = np.zeros_like(b)
     last = b
@@ -334,11 +337,11 @@ def _direction(
     damped = library.LinearOperator(operator.shape, matvec=product, dtype=b.dtype)
     rtol = min(0.5, math.sqrt(norm)) if rtol is None else rtol
     try:
-        p, _ = library.cg(damped, b, maxiter=steps, atol=rtol * norm, callback=keep)
+        p, _ = library.cg(damped, b, maxiter=steps, atol=rtol, callback=keep)
     except _NotPositive as met:
         # one step more, with the curvature's absolute value; the solution is conjugate
         # to the new direction, so that the slope along it is still the gradient's
-        length = float(b @ last) / abs(met.args[0] or math.nan)
-        p = solution + length * last if math.isfinite(length) else solution
-    p = p.astype(dtype_of(g))
+        step = float(b @ last) / abs(met.args[0] or math.nan)
+        p = solution + step * last if math.isfinite(step) else solution
+    p = (norm * p).astype(dtype_of(g))
     return (p if -math.inf < float(g @ p) < 0 else -g), products

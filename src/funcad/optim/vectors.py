@@ -19,10 +19,12 @@ from funcad.core.errors import (
     DerivativeLossError,
     InputDtypeError,
     NonFiniteError,
+    NonScalarOutputError,
 )
-from funcad.core.tracing import Array, Tracer, dtype_of
+from funcad.core.tracing import Array, Tracer, aval_of, dtype_of, shape_of
 from funcad.flatten import ravel_pytree
 from funcad.optim.leaves import check_match, check_trainable
+from funcad.transforms.arguments import check_leaves
 
 PyTree = Any
 
@@ -75,8 +77,18 @@ def at_point(
     return x, g.astype(dtype_of(x)), unravel
 
 
-def finite_value(name: str, value: float) -> float:
+def finite_value(name: str, loss: Any) -> float:
     """The loss where a step begins, refused if there is nothing to compare it with."""
+    leaves, treedef = tree.flatten(loss)
+    check_leaves(leaves, treedef, name, "output")
+    alone = len(leaves) == 1 and leaves[0] is loss
+    if not alone or shape_of(loss) or dtype_of(loss).kind == "c":
+        was = aval_of(loss) if alone else f"of type {type(loss).__name__}"
+        raise NonScalarOutputError(
+            f"{name} minimises a loss that is a real scalar, and this one is {was}. "
+            "Reduce it with np.sum or np.mean, and return no more than that."
+        )
+    value = float(loss)
     if not math.isfinite(value):
         raise NonFiniteError(
             f"{name}: the loss is {value} at the parameters that were given, so that "
@@ -104,6 +116,14 @@ def at_least_one(name: str, value: Any) -> int:
     if value < 1:
         raise ArgumentError(f"{name} must be at least 1, and is {value}.")
     return int(value)
+
+
+def length(vector: Array) -> float:
+    """Euclidean norm, also where squares of the entries are too large or too small."""
+    largest = float(np.max(np.abs(vector)))
+    if not 0 < largest < math.inf:
+        return largest
+    return largest * float(np.linalg.norm(vector / largest))
 
 
 def number_like(vector: Array, value: float) -> Array:

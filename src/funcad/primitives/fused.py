@@ -795,14 +795,14 @@ def _standardize_tangent(t: Array, results: Any, axis: Shape) -> list[Array]:
     y, r = results
     return [
         nn.standardize_tangent(t, y, r, axis=axis),
-        -r * r * _mean_of_product(y, t, axis),
+        -r * (r * _mean_of_product(y, t, axis)),  # r * r may overflow
     ]
 
 
 def _standardize_cotangent(cts: Any, results: Any, axis: Shape) -> Array:
     (ct, ct_r), (y, r) = cts, results
     return nn.standardize_tangent(ct, y, r, axis=axis) - y * (
-        r * r * ct_r / _count(y, axis)
+        r * (r * ct_r) / _count(y, axis)
     )
 
 
@@ -819,7 +819,7 @@ def _standardize_tangent_jvp(
     (y, r), (dy, dr) = results, changes
     change = None
     if dy is not None:
-        change = -r * r * _mean_of_product(dy, t, axis)
+        change = -r * (r * _mean_of_product(dy, t, axis))
     if dr is not None:
         change = _plus(change, -2 * r * dr * _mean_of_product(y, t, axis))
     first = nn.standardize_tangent(t, y, r, axis=axis)
@@ -914,7 +914,7 @@ def matmul_standardize_tangent(*args, axis, wrt):
     t = sum(x @ b if i == 0 else a @ x for i, x in zip(wrt, ts))
     mean = t.mean(axis=axis, keepdims=True)
     along = (y * t).mean(axis=axis, keepdims=True)
-    return r * (t - mean - y * along), -r * r * along
+    return r * (t - mean - y * along), -r * (r * along)
 """,
             """
 def matmul_standardize_cotangent(ct, ct_r, a, b, y, r, axis, wrt):

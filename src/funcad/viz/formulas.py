@@ -222,4 +222,5 @@ def _operators(text: str) -> set[str]:
         depth -= c in ")]"
         outside += c if depth == 0 else ""
         depth += c in "(["
-    return {*_OPERATOR.findall(outside), *(["-x"] if text.startswith("-") else [])}
+    found = {*_OPERATOR.findall(outside), *(["-x"] if text.startswith("-") else [])}
+    return found | {" +"} if text.endswith("j") else found  # 1+2j
