@@ -138,15 +138,20 @@ def product_through(rows: Rows) -> Primitive:
             return _into(out, rows.plain(matmul.impl(a, b), axis=axis, **params))
         if out is None:
             out = np.empty(_product_shape(a, b), a.dtype)
-        a, b, axis, (out,), flat = _flattened(a, b, axis, [out])
-        shape = out.shape
         stats = [
-            np.empty(reduced_shape(shape, axis, True), a.dtype)
+            np.empty(reduced_shape(out.shape, axis, True), a.dtype)
             for reduced in rows.reduced
             if reduced
         ]
+        if 0 < out.nbytes <= BLOCK:
+            # nothing is to be parted, and all of that takes longer than the product
+            b, finish = rows.begin(a, b, axis, **params)
+            np.matmul(a, b, out=out)
+            finish(out, stats, functools.partial(np.matmul, a, b, out=out))
+            return (out, *stats)
+        a, b, axis, (out, *stats), flat = _flattened(a, b, axis, [out, *stats])
         b, finish = rows.begin(a, b, axis, **params)
-        for chunk in _chunks(shape, a, axis):
+        for chunk in _chunks(out.shape, a, axis):
             x, factors = _part(out, chunk), _factors(chunk, a, b)
             np.matmul(*factors, out=x)
             own = [_part(v, chunk) for v in stats]
@@ -286,6 +291,14 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
         if not _in_blocks(*args):
             c = rows.cotangent(cts, results, axis)
             return tuple([_operand_cotangent(i, c, a, b) for i in wrt])
+        if a.ndim == b.ndim == 2 and 0 < cts[0].nbytes <= BLOCK:
+            b, write, settle = rows.begin_back(a, b, axis)
+            c = np.empty(cts[0].shape, a.dtype)
+            write(c, cts, results)
+            products = [c @ b.T if i == 0 else a.T @ c for i in wrt]
+            if 1 in wrt:
+                settle(products[-1])
+            return tuple(products)
         a, b, axis, arrays, _ = _flattened(a, b, axis, [*cts, *results])
         shape = arrays[0].shape
         new = np.empty if arrays[0].size else np.zeros
@@ -773,7 +786,9 @@ def _standardize_begin(a: Array, b: Array, axis: Shape, eps: float) -> Any:
     def finish(x: Array, stats: Any, again: Callable[[], None]) -> None:
         (r,), n = stats, _count(x, axis)
         if not centred:
-            x -= _sum(x, axis) / n
+            mean = _sum(x, axis)
+            mean /= n
+            x -= mean
         square = _dot(x, x, axis)
         square /= n
         square += eps
