@@ -22,7 +22,7 @@ import numpy as np
 import funcad
 from _machine import describe_machine
 
-LENGTH = 400
+LENGTH = 200
 SIZES = {
     "tanh": (1_000, 4_000, 8_000, 32_000),
     "matrix product": (48, 100, 128, 200),

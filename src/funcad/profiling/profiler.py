@@ -59,10 +59,10 @@ def profile(
     The time that recording takes is measured too; it is stated in the report and not
     counted there.  What remains is that operations of a plain function pass through
     funcad, as they do in every transform, which is time outside of operations.  Both
-    together made an operation of a plain function or of a gradient 5 to 20 us longer,
-    under 5% from about 400 us on, and one inside of a jitted function, on average over
-    a hundred, 1 to 8 us, under 5% from about 200 us on (two cores of an AMD EPYC,
-    ``bench/profile_overhead.py``).
+    together take 3 to 4 us where the caches are warm, and made an operation of a plain
+    function or of a gradient 4 to 20 us longer where its arrays push all else out of
+    them; one inside of a jitted function became about 1 us longer, under 5% from 50 us
+    on (two cores of an AMD EPYC, ``bench/profile_overhead.py``).
 
     Examples
     --------
