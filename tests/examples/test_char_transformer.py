@@ -21,8 +21,9 @@ from funcad import random, tree
 from funcad.examples.char_transformer import checkpoint, model, run, training
 from funcad.examples.char_transformer.cli import main
 from funcad.examples.char_transformer.sampling import sample
-from funcad.examples.char_transformer.settings import PRESETS, UsageError
+from funcad.examples.char_transformer.settings import PRESETS
 from funcad.examples.char_transformer.text import make_corpus, read_text, sample_batch
+from funcad.examples.command import UsageError
 
 TEXT = "".join(f"{i} and {i + 1} are {2 * i + 1}.\n" for i in range(200))
 TINY = dataclasses.replace(

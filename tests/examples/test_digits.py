@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from funcad import random
-from funcad.examples.char_transformer.settings import UsageError
+from funcad.examples.command import UsageError
 from funcad.examples.digits import Split, hold_out, load_digits, read_idx
 
 KEY = random.key(0)

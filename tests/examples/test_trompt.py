@@ -188,7 +188,7 @@ def test_the_command_refuses_seeds_that_scikit_learn_would(seed, capsys):
 
 
 def test_the_command_says_which_package_is_absent(capsys, monkeypatch):
-    monkeypatch.setattr(trompt.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert trompt.main(["--quick"]) == 2
     assert "trompt: sklearn must be installed" in capsys.readouterr().err
 

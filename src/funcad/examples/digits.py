@@ -19,7 +19,7 @@ import numpy as np
 
 from funcad import random
 from funcad.core.tracing import Array
-from funcad.examples.char_transformer.settings import UsageError
+from funcad.examples.command import UsageError
 
 CLASSES = 10
 

@@ -10,7 +10,6 @@ of gradients, and which side wins is for the clock to say.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +19,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from funcad import Flatten, nn, optim, value_and_grad
+from funcad.examples.command import (
+    UsageError,
+    require_packages,
+    run_command,
+    seed,
+)
 
 PROGRAM = "second_order"
 Array = Any
@@ -266,35 +271,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         Exit code: 0, 2 for what the user has to change, 130 for Ctrl-C.
     """
-    options = parse(arguments)
-    needed = ["sklearn", "tqdm", *(["matplotlib"] if options.out else [])]
-    absent = [name for name in needed if importlib.util.find_spec(name) is None]
-    if absent:
-        print(
-            f"{PROGRAM}: {' and '.join(absent)} must be installed: "
-            "pip install 'funcad[examples]'",
-            file=sys.stderr,
-        )
-        return 2
-    if options.out:
-        try:
-            options.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            print(
-                f"{PROGRAM}: cannot make {options.out}: {error.strerror or error}",
-                file=sys.stderr,
-            )
-            return 2
-    try:
-        execute(options)
-    except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return run_command(PROGRAM, execute, parse(arguments))
 
 
 def execute(options: argparse.Namespace) -> None:
     """Train by every method, and print and draw how it went."""
+    require_packages("sklearn", "tqdm", *(["matplotlib"] if options.out else []))
+    if options.out:
+        try:
+            options.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"cannot make {options.out}: {error.strerror or error}"
+            ) from error
+
     from tqdm import tqdm
 
     problem = digits(options.hidden, options.examples, options.seed, options.decay)
@@ -353,7 +343,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="time for a method (default: 10; quick: 1)",
     )
     parser.add_argument(
-        "--seed", type=_seed, default=0, help="decides all that is random"
+        "--seed", type=seed(32), default=0, help="decides all that is random"
     )
     parser.add_argument(
         "--decay",
@@ -385,13 +375,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if options.examples > 1600:
         parser.error("--examples: there are 1797, and some are kept for the test")
     return options
-
-
-def _seed(argument: str) -> int:
-    value = int(argument)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{value} is negative")
-    return value
 
 
 def _positive(kind: Callable[[str], Any]) -> Callable[[str], Any]:

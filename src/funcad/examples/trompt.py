@@ -29,7 +29,6 @@ K.-Y. Chen et al., *Trompt: towards a better deep neural network for tabular dat
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import statistics
 import sys
 import time
@@ -40,6 +39,7 @@ import numpy as np
 
 import funcad
 from funcad import nn, optim, tree
+from funcad.examples.command import positive, require_packages, run_command, seed
 
 Array = Any
 Params = dict[str, Any]
@@ -397,23 +397,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         Exit code: 0, 2 for what the user has to change, 130 for Ctrl-C.
     """
-    options = parse(arguments)
-    if importlib.util.find_spec("sklearn") is None:
-        print(
-            "trompt: sklearn must be installed: pip install 'funcad[examples]'",
-            file=sys.stderr,
-        )
-        return 2
-    try:
-        execute(options)
-    except KeyboardInterrupt:
-        print("trompt: interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return run_command("trompt", execute, parse(arguments))
 
 
 def execute(options: argparse.Namespace) -> None:
     """Train and say how well it went, or say how fast steps are."""
+    require_packages("sklearn")
     sizes = Sizes(8, 16, 16, 3) if options.quick else Sizes()
     table = california_like(4000 if options.quick else 20640, options.seed)
     if options.speed:
@@ -458,7 +447,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="rows in a step (default: %(default)s)",
     )
     parser.add_argument(
-        "--seed", type=seed, default=0, help="decides all that is random"
+        "--seed", type=seed(32), default=0, help="decides all that is random"
     )
     parser.add_argument(
         "--speed",
@@ -466,22 +455,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="time a step written naively, rearranged, and compiled",
     )
     return parser.parse_args(arguments)
-
-
-def positive(argument: str) -> int:
-    """An integer of at least 1."""
-    value = int(argument)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
-    return value
-
-
-def seed(argument: str) -> int:
-    """An integer that scikit-learn takes for a seed."""
-    value = int(argument)
-    if not 0 <= value < 2**32:
-        raise argparse.ArgumentTypeError(f"{value} is not from 0 to 2**32 - 1")
-    return value
 
 
 if __name__ == "__main__":

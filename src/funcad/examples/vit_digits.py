@@ -41,13 +41,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from funcad import graph, jit, nn, optim, random, tree, value_and_grad
-from funcad.examples.char_transformer.cli import (
+from funcad.examples.command import (
     keep_freed_memory,
     positive,
     require_packages,
+    run_command,
     seed,
 )
-from funcad.examples.char_transformer.settings import UsageError
 from funcad.examples.digits import CLASSES, Digits, Split, load_digits
 
 Array = Any
@@ -493,15 +493,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = parse(arguments)
     keep_freed_memory()
-    try:
-        execute(options)
-    except UsageError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return run_command(PROGRAM, execute, options)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -534,7 +526,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=positive, help="epochs, if not the form's")
     parser.add_argument(
         "--seed",
-        type=seed,
+        type=seed(128),
         default=0,
         help="decides all that is random (default: %(default)s)",
     )

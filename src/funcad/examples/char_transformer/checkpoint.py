@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from funcad import tree
-from funcad.examples.char_transformer.settings import UsageError
+from funcad.examples.command import UsageError
 
 Arrays = dict[str, np.ndarray]
 

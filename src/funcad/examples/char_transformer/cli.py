@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import ctypes
 import dataclasses
-import importlib.util
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +12,17 @@ from funcad import device_put, devices, tree
 from funcad.examples.char_transformer import run
 from funcad.examples.char_transformer.plot import plot_losses
 from funcad.examples.char_transformer.sampling import sample
-from funcad.examples.char_transformer.settings import PRESETS, Settings, UsageError
+from funcad.examples.char_transformer.settings import PRESETS, Settings
 from funcad.examples.char_transformer.text import make_corpus, read_text
 from funcad.examples.char_transformer.training import Place, split_key
+from funcad.examples.command import (
+    UsageError,
+    keep_freed_memory,
+    positive,
+    require_packages,
+    run_command,
+    seed,
+)
 
 PROGRAM = "char_transformer"
 SAMPLE_LENGTH = 300
@@ -34,14 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = parse(arguments)
     keep_freed_memory()
-    try:
-        return execute(options)
-    except UsageError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted", file=sys.stderr)
-        return 130
+    return run_command(PROGRAM, execute, options)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -72,7 +69,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="STEPS",
         help="steps between evaluations, if not the preset's",
     )
-    parser.add_argument("--seed", type=seed, help="decides all that is random")
+    parser.add_argument("--seed", type=seed(128), help="decides all that is random")
     parser.add_argument(
         "--device",
         choices=("cpu", "gpu"),
@@ -93,22 +90,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="go on from the checkpoint in DIR, if there is one",
     )
     return parser.parse_args(arguments)
-
-
-def positive(argument: str) -> int:
-    """An integer of at least 1."""
-    value = int(argument)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
-    return value
-
-
-def seed(argument: str) -> int:
-    """An integer that makes a random key."""
-    value = int(argument)
-    if not 0 <= value < 2**128:
-        raise argparse.ArgumentTypeError(f"{value} is not from 0 to 2**128 - 1")
-    return value
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -176,28 +157,6 @@ def execute(options: argparse.Namespace) -> int:
     print(f"loss curves in {options.out / 'loss.png'}")
     print(f"\n{corpus.decode(written)}")
     return 0
-
-
-def keep_freed_memory() -> None:
-    """Have the C library keep what one step frees for the next one.
-
-    A step allocates tens of megabytes and frees them again.  glibc gives them back to
-    the system each time, and the page faults of the next step cost an eighth of it.
-    """
-    trim_threshold, mmap_threshold = -1, -3  # from malloc.h
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(mmap_threshold, 32 << 20)
-        mallopt(trim_threshold, 1 << 30)
-
-
-def require_packages(*names: str) -> None:
-    """Refuse to begin what could not be finished."""
-    absent = [name for name in names if importlib.util.find_spec(name) is None]
-    if absent:
-        raise UsageError(
-            f"{' and '.join(absent)} must be installed: pip install 'funcad[examples]'"
-        )
 
 
 def placement(device: str) -> Place:

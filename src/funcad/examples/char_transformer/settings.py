@@ -5,10 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-class UsageError(Exception):
-    """What the user has to change: printed as one line, and the exit code is 2."""
-
-
 @dataclass(frozen=True)
 class Settings:
     """One training run, but for its text and the place where it runs.

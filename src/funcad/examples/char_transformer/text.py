@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from funcad import random
-from funcad.examples.char_transformer.settings import UsageError
+from funcad.examples.command import UsageError
 
 Array = Any
 
