@@ -223,10 +223,6 @@ def _kind(x: Any) -> Any:
     return x.dtype if hasattr(x, "dtype") else type(x)
 
 
-def _shape_together(operands: Sequence[Any]) -> tuple[int, ...]:
-    return broadcast_shapes([shape_of(x) for x in operands])
-
-
 def broadcast_shapes(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     """NumPy's broadcasting of shapes, quick where they agree."""
     first = shapes[0]
