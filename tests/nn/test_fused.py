@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import funcad
 from funcad import nn
 from funcad.core.tracing import registry
-from funcad.primitives import fused
+from funcad.primitives import product_parts
 from funcad.testing import check_grads, check_vmap
 
 FUNCTIONS = {
@@ -58,12 +58,12 @@ def products(draw):
 @contextlib.contextmanager
 def in_parts(*limits):
     """Bytes that are computed, and normalised, at once."""
-    usual = fused.CHUNK, fused.BLOCK
-    fused.CHUNK, fused.BLOCK = limits
+    usual = product_parts.CHUNK, product_parts.BLOCK
+    product_parts.CHUNK, product_parts.BLOCK = limits
     try:
         yield
     finally:
-        fused.CHUNK, fused.BLOCK = usual
+        product_parts.CHUNK, product_parts.BLOCK = usual
 
 
 limits = st.sampled_from([(2**20, 2**20), (2**20, 64), (256, 64), (8, 8)])
@@ -411,7 +411,7 @@ def test_a_scale_that_does_not_fit_is_an_error_that_names_the_shape_to_give():
 
 def test_the_tangent_is_linear_in_tangents_only():
     a, b = np.ones((2, 3)), np.ones((3, 4))
-    (s,) = fused.matmul_softmax(a, b, axis=(1,))
+    (s,) = registry["matmul_softmax"](a, b, axis=(1,))
     tangent = registry["matmul_softmax_tangent"]
 
     def of_operand(b):

@@ -11,8 +11,10 @@ from funcad.nn.activations import softmax
 from funcad.nn.normalization import aligned, layer_norm
 from funcad.numpy.products import check_inner
 from funcad.numpy.reductions import axes_of
-from funcad.primitives import fused, nn
+from funcad.primitives import nn
 from funcad.primitives.contraction import swap_last
+from funcad.primitives.fused_layer_norm import matmul_standardize
+from funcad.primitives.fused_softmax import matmul_softmax as fused_softmax
 
 Axis = int | tuple[int, ...]
 
@@ -74,7 +76,7 @@ def matmul_layer_norm(
         scale = aligned(scale, shape, axes, "matmul_layer_norm", "scale")
     if bias is not None:
         bias = aligned(bias, shape, axes, "matmul_layer_norm", "bias")
-    y = _through(fused.matmul_standardize, a, b, axes, eps=eps)
+    y = _through(matmul_standardize, a, b, axes, eps=eps)
     if scale is None:
         return y if bias is None else y + bias
     return y * scale if bias is None else nn.multiply_add(y, scale, bias)
@@ -120,7 +122,7 @@ def matmul_softmax(a: Array, b: Array, axis: Axis = -1) -> Array:
     shape = _product_shape("matmul_softmax", a, b)
     if shape is None:
         return softmax(np.matmul(a, b), axis)
-    return _through(fused.matmul_softmax, a, b, _axes(axis, shape, "matmul_softmax"))
+    return _through(fused_softmax, a, b, _axes(axis, shape, "matmul_softmax"))
 
 
 def _through(primitive: Any, a: Array, b: Array, axes: Any, **params: Any) -> Array:

@@ -1,0 +1,310 @@
+"""``matmul_standardize``: a product shifted and scaled over axes to mean 0, variance 1.
+
+With y = c r as in funcad.primitives.nn, and m(.) for the mean over the axes, the
+tangents of y and r are r (t - m(t) - y m(y t)) and -r^2 m(y t).
+
+Over rows of a product X = A B of matrices, both steps are changes of the operands: the
+mean is taken off the rows of B, and X comes out centred; a row of it has the mean
+square a G a' / n with the Gram matrix G = B B', and can be scaled in A.  Where rows of
+the product are long beside those of A, this saves all passes over it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from funcad.core.tracing import Array, shape_of
+from funcad.primitives import nn
+from funcad.primitives import product_parts as parts
+from funcad.primitives.fused import Rows, plus, product_through, row_dot, row_sum
+from funcad.primitives.shape import Shape, reduce_sum
+
+# ---------------------------------------------------------------------- block by block
+
+
+def _begin(a: Array, b: Array, axis: Shape, eps: float) -> Any:
+    centred = _centres(a, b, axis)
+
+    def finish(x: Array, stats: Any, again: Callable[[], None]) -> None:
+        (r,), n = stats, _count(x, axis)
+        if not centred:
+            mean = row_sum(x, axis)
+            mean /= n
+            x -= mean
+        square = row_dot(x, x, axis)
+        square /= n
+        square += eps
+        np.reciprocal(np.sqrt(square, out=square), out=r)
+        x *= r
+
+    return (_centred(b) if centred else b), finish
+
+
+def _block_tangent(t: Array, stats: Any, results: Any, axis: Shape) -> None:
+    (y, r), (out,), n = results, stats, _count(t, axis)
+    mean = row_dot(y, t, axis)
+    mean /= n
+    t -= row_sum(t, axis) / n
+    t -= y * mean
+    t *= r
+    np.multiply(mean, r * -r, out=out)
+
+
+def _begin_back(a: Array, b: Array, axis: Shape) -> Any:
+    """As on the way forward, centring the right operand centres what it is for.
+
+    The left operand's cotangent is C (I - 1 1'/n) B', the right's A' C (I - 1 1'/n).
+    """
+    centred = _centres(a, b, axis)
+
+    def write(out: Array, cts: Any, results: Any) -> None:
+        (ct, ct_r), (y, r), n = cts, results, _count(out, axis)
+        along = row_dot(y, ct, axis, out)
+        along += r * ct_r
+        along /= -n
+        np.multiply(y, along, out=out)
+        out += ct
+        if not centred:
+            out -= row_sum(out, axis) / n
+        out *= r
+
+    def settle(ct: Array) -> None:
+        if centred:
+            _centre(ct)
+
+    return (_centred(b) if centred else b), write, settle
+
+
+def _centres(a: Array, b: Array, axis: Shape) -> bool:
+    """Whether rows of a product are to be centred by centring the right operand.
+
+    The mean of a row of A B is that of the rows of B, weighted.
+    """
+    return a.ndim == b.ndim == 2 and axis == (1,) and 4 * len(b) <= len(a)
+
+
+def _centred(b: Array) -> Array:
+    return b - row_sum(b, (1,)) / b.shape[1]
+
+
+def _centre(b: Array) -> None:
+    b -= row_sum(b, (1,)) / b.shape[1]
+
+
+def _count(x: Array, axis: Shape) -> int:
+    return math.prod(shape_of(x)[k] for k in axis)
+
+
+# ------------------------------------------------------------------- in the operands
+
+_LONG = 8
+"""How many times as long as those of the left operand rows of the product must be."""
+
+_CONDITION = 32
+"""How many times the mean square of a row of the product may be |a|^2 |G|.
+
+The Gram matrix has lost as many times more digits than the product itself.
+"""
+
+
+def _folded(a: Array, b: Array, out: Array, stats: Any, eps: float) -> bool:
+    """The product of A's rows, scaled by what A G A' says, and B, centred."""
+    if not _folds(a, b):
+        return False
+    (r,), n = stats, b.shape[1]
+    b, gram, most = _with_gram(b)
+    for index in _row_blocks(a):
+        x, factor = a[index], r[index]
+        # what is no number here is one of the ill-conditioned
+        with np.errstate(all="ignore"):
+            scaled = x @ gram
+            square = row_dot(scaled, x, (1,))
+            square /= n
+            square += eps
+            np.reciprocal(np.sqrt(square, out=square), out=factor)
+            np.multiply(x, factor, out=scaled)
+            if not row_dot(scaled, scaled, (1,)).max() < most:
+                return False
+        np.matmul(scaled, b, out=out[index])
+    return True
+
+
+def _folded_back(
+    cts: Any, a: Array, b: Array, results: Any, wrt: Shape
+) -> list[Array] | None:
+    """Cotangents of the operands, without those of the product.
+
+    With S = R A, the rows of A scaled, and w for y m(y c) of all rows, these are
+
+        A' = R (C B' - W S G),        B' = S' C - (W S)' S B,     n w = r c'_r + s C B'
+
+    (primes for transposes, cotangents but of B' and the cotangent C of Y = S B; B is
+    centred, and so is B').
+    """
+    if not _folds(a, b) or 0 not in wrt:
+        return None
+    (ct, ct_r), (_, r), n = cts, results, b.shape[1]
+    b, gram, most = _with_gram(b)
+    of_a, of_b, inner = np.empty_like(a), np.zeros_like(b), np.zeros_like(gram)
+    for index in _row_blocks(a):
+        c, factor, out = ct[index], r[index], of_a[index]
+        scaled = a[index] * factor
+        with np.errstate(all="ignore"):
+            if not row_dot(scaled, scaled, (1,)).max() < most:
+                return None
+        np.matmul(c, b.T, out=out)
+        along = row_dot(scaled, out, (1,))
+        along += factor * ct_r[index]
+        along /= n
+        spare = scaled @ gram
+        spare *= along
+        out -= spare
+        out *= factor
+        if 1 in wrt:
+            of_b += scaled.T @ c
+            np.multiply(scaled, along, out=spare)
+            inner += spare.T @ scaled
+    if 1 not in wrt:
+        return [of_a]
+    of_b -= inner @ b
+    _centre(of_b)
+    return [of_a, of_b]
+
+
+def _folds(a: Array, b: Array) -> bool:
+    """Whether this takes less than passes over the product do."""
+    (rows, inner), columns = a.shape, b.shape[1]
+    return _LONG * inner <= min(rows, columns) and inner > 0
+
+
+def _with_gram(b: Array) -> tuple[Array, Array, Any]:
+    """The right operand, centred, its Gram matrix G, and what bounds scaled rows.
+
+    That is so for their squares where all is well; rows of A scaled to a mean square of
+    one of the product lose too many digits if they are longer.
+    """
+    b = _centred(b)
+    with np.errstate(all="ignore"):
+        gram = b @ b.T
+        # the largest sum of a row is not less than the spectral norm
+        norm = np.abs(gram).sum(axis=1).max()
+        most = _CONDITION * b.shape[1] / norm
+    # where squares are hardly numbers, they have lost their digits
+    return b, gram, most if norm > np.finfo(b.dtype).tiny / np.finfo(b.dtype).eps else 0
+
+
+def _row_blocks(a: Array) -> Iterator[slice]:
+    step = max(parts.BLOCK // (2 * a.itemsize * a.shape[1]), 1)
+    return (slice(i, i + step) for i in range(0, len(a), step))
+
+
+# ----------------------------------------------------------------------- derivatives
+
+
+def _mean_of_product(x: Array, y: Array, axis: Shape) -> Array:
+    return reduce_sum(x * y, axis=axis, keepdims=True) / _count(x, axis)
+
+
+def _tangent(t: Array, results: Any, axis: Shape) -> list[Array]:
+    y, r = results
+    return [
+        nn.standardize_tangent(t, y, r, axis=axis),
+        -r * (r * _mean_of_product(y, t, axis)),  # r * r may overflow
+    ]
+
+
+def _cotangent(cts: Any, results: Any, axis: Shape) -> Array:
+    (ct, ct_r), (y, r) = cts, results
+    return nn.standardize_tangent(ct, y, r, axis=axis) - y * (
+        r * (r * ct_r) / _count(y, axis)
+    )
+
+
+def _change(
+    ans: Array, t: Array, results: Any, changes: Any, axis: Shape
+) -> Array | None:
+    rule = nn.standardize_tangent.jvp
+    return rule(ans, (t, *results), (None, *changes), {"axis": axis})  # type: ignore
+
+
+def _tangent_jvp(
+    ans: Any, t: Array, results: Any, changes: Any, axis: Shape
+) -> list[Array | None]:
+    (y, r), (dy, dr) = results, changes
+    change = None
+    if dy is not None:
+        change = -r * (r * _mean_of_product(dy, t, axis))
+    if dr is not None:
+        change = plus(change, -2 * r * dr * _mean_of_product(y, t, axis))
+    first = nn.standardize_tangent(t, y, r, axis=axis)
+    return [_change(first, t, results, changes, axis), change]
+
+
+def _cotangent_jvp(
+    ans: Array, cts: Any, results: Any, changes: Any, axis: Shape
+) -> Array | None:
+    (ct, ct_r), (y, r), (dy, dr) = cts, results, changes
+    first = nn.standardize_tangent(ct, y, r, axis=axis)
+    change = _change(first, ct, results, changes, axis)
+    scaled = r * ct_r / -_count(y, axis)
+    if dy is not None:
+        change = plus(change, dy * (r * scaled))
+    if dr is not None:
+        change = plus(change, y * (2 * dr * scaled))
+    return change
+
+
+# ---------------------------------------------------------------------- the primitives
+
+matmul_standardize = product_through(
+    Rows(
+        "standardize",
+        plain=lambda x, axis, eps: nn.standardize.impl(x, axis=axis, eps=eps),
+        begin=_begin,
+        tangent=_tangent,
+        cotangent=_cotangent,
+        tangent_jvp=_tangent_jvp,
+        cotangent_jvp=_cotangent_jvp,
+        block_tangent=_block_tangent,
+        begin_back=_begin_back,
+        folded=_folded,
+        folded_back=_folded_back,
+        reduced=(False, True),
+        weights=(5, 7),
+        definitions=(
+            """
+def matmul_standardize(a, b, axis, eps):
+    x = a @ b
+    x = x - x.mean(axis=axis, keepdims=True)
+    r = 1 / np.sqrt((x * x).mean(axis=axis, keepdims=True) + eps)
+    return x * r, r
+""",
+            """
+def matmul_standardize_tangent(*args, axis, wrt):
+    *ts, a, b, y, r = args
+    t = sum(x @ b if i == 0 else a @ x for i, x in zip(wrt, ts))
+    mean = t.mean(axis=axis, keepdims=True)
+    along = (y * t).mean(axis=axis, keepdims=True)
+    return r * (t - mean - y * along), -r * (r * along)
+""",
+            """
+def matmul_standardize_cotangent(ct, ct_r, a, b, y, r, axis, wrt):
+    count = int(np.prod([y.shape[k] for k in axis]))
+    along = (y * ct).mean(axis=axis, keepdims=True) + r * ct_r / count
+    c = r * (ct - ct.mean(axis=axis, keepdims=True) - y * along)
+    both = (c @ np.swapaxes(b, -1, -2), a), (np.swapaxes(a, -1, -2) @ c, b)
+    outs = []
+    for i in wrt:
+        out, x = both[i]
+        out = out.sum(axis=tuple(range(out.ndim - x.ndim)))
+        ones = tuple(k for k, n in enumerate(x.shape[:-2]) if n == 1)
+        outs.append(out.sum(axis=ones, keepdims=True))
+    return tuple(outs)
+""",
+        ),
+    )
+)

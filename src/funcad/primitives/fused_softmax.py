@@ -1,0 +1,129 @@
+"""``matmul_softmax``: softmax of a product over axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from funcad.core.counting import ELEMENTARY
+from funcad.core.tracing import Array
+from funcad.primitives import nn
+from funcad.primitives.fused import Rows, product_through, row_dot, row_sum
+from funcad.primitives.shape import Shape
+
+
+def _begin(a: Array, b: Array, axis: Shape) -> Any:
+    """Exponentials as they are, until a block is met whose rows must be shifted.
+
+    Its entries are gone by then, so that this one block is computed twice.
+    """
+    shifted = False
+
+    def finish(x: Array, stats: Any, again: Callable[[], None]) -> None:
+        nonlocal shifted
+        if not shifted:
+            with np.errstate(over="ignore", divide="ignore"):
+                np.exp(x, out=x)
+                total = row_sum(x, axis)
+                factor = np.reciprocal(total)
+            # that is a number if no sum is infinite, and none has lost digits or is zero
+            if np.vdot(total, total) + np.vdot(factor, factor) < np.inf:
+                x *= factor
+                return
+            shifted = True
+            again()
+        top = x.max(axis=axis, keepdims=True)
+        # minus infinity less minus infinity is no number
+        top[top == -np.inf] = 0
+        x -= top
+        np.exp(x, out=x)
+        total = row_sum(x, axis)
+        total[total == 0] = 1
+        x /= total
+
+    return b, finish
+
+
+def _begin_back(a: Array, b: Array, axis: Shape) -> Any:
+    def write(out: Array, cts: Any, results: Any) -> None:
+        (ct,), (s,) = cts, results
+        np.subtract(ct, row_dot(ct, s, axis, out), out=out)
+        out *= s
+
+    return b, write, _as_it_is
+
+
+def _as_it_is(ct: Array) -> None:
+    pass
+
+
+def _tangent(t: Array, results: Any, axis: Shape) -> list[Array]:
+    return [nn.softmax_tangent(t, *results, axis=axis)]
+
+
+def _cotangent(cts: Any, results: Any, axis: Shape) -> Array:
+    return nn.softmax_tangent(*cts, *results, axis=axis)
+
+
+def _change(t: Array, results: Any, changes: Any, axis: Shape) -> Array:
+    rule = nn.softmax_tangent.jvp
+    return rule(None, (t, *results), (None, *changes), {"axis": axis})  # type: ignore
+
+
+def _block_tangent(t: Array, stats: Any, results: Any, axis: Shape) -> None:
+    (s,) = results
+    t -= row_dot(t, s, axis)
+    t *= s
+
+
+matmul_softmax = product_through(
+    Rows(
+        "softmax",
+        plain=lambda x, axis: (nn.softmax.impl(x, axis=axis),),
+        begin=_begin,
+        tangent=_tangent,
+        cotangent=_cotangent,
+        tangent_jvp=lambda ans, t, results, changes, axis: [
+            _change(t, results, changes, axis)
+        ],
+        cotangent_jvp=lambda ans, cts, results, changes, axis: _change(
+            cts[0], results, changes, axis
+        ),
+        block_tangent=_block_tangent,
+        begin_back=_begin_back,
+        folded=None,
+        folded_back=None,
+        reduced=(False,),
+        weights=(ELEMENTARY + 4, 4),
+        definitions=(
+            """
+def matmul_softmax(a, b, axis):
+    x = a @ b
+    shift = x.max(axis=axis, keepdims=True)
+    e = np.exp(x - np.where(shift == -np.inf, 0, shift))
+    total = e.sum(axis=axis, keepdims=True)
+    return (e / np.where(total == 0, 1, total),)
+""",
+            """
+def matmul_softmax_tangent(*args, axis, wrt):
+    *ts, a, b, s = args
+    t = sum(x @ b if i == 0 else a @ x for i, x in zip(wrt, ts))
+    return (s * (t - (s * t).sum(axis=axis, keepdims=True)),)
+""",
+            """
+def matmul_softmax_cotangent(ct, a, b, s, axis, wrt):
+    c = s * (ct - (s * ct).sum(axis=axis, keepdims=True))
+    both = (c @ np.swapaxes(b, -1, -2), a), (np.swapaxes(a, -1, -2) @ c, b)
+    outs = []
+    for i in wrt:
+        out, x = both[i]
+        out = out.sum(axis=tuple(range(out.ndim - x.ndim)))
+        ones = tuple(k for k, n in enumerate(x.shape[:-2]) if n == 1)
+        outs.append(out.sum(axis=ones, keepdims=True))
+    return tuple(outs)
+""",
+        ),
+    )
+)

@@ -1,0 +1,174 @@
+"""A product of matrices in parts: which there are, what each is a product of.
+
+An index of a part names slices of all axes of the product, and ``None`` the whole.
+Operands whose leading axes broadcast have axes of size one, or none, where the product
+has its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from funcad.core.tracing import Array
+from funcad.primitives.contraction import left_cotangent, right_cotangent
+from funcad.primitives.elementwise import broadcast_shapes
+from funcad.primitives.shape import Shape
+
+Index = tuple[slice, ...]
+
+CHUNK = 2 * 2**20
+"""Bytes of the part of a product that is computed at once.
+
+BLAS shares it among threads and packs the right operand anew for each, so that a
+smaller part, which would fit the cache of one core, costs more than it saves.
+"""
+
+BLOCK = 2**20
+"""Bytes of the block of it that is then taken through all passes of normalising."""
+
+
+def blocks(shape: Shape, axis: Shape, limit: int) -> Iterable[Index | None]:
+    """Parts of an array of at most ``limit`` entries that hold whole rows.
+
+    Rows are those over ``axis``; the last axis is never parted.  ``None`` stands for
+    the whole.
+    """
+    size = math.prod(shape)
+    if size <= limit:
+        return (None,) if size else ()
+    free = [k for k, n in enumerate(shape[:-1]) if k not in axis and n > 1]
+    return _parts(tuple([slice(0, n) for n in shape]), free, size, limit)
+
+
+def _parts(index: Index, free: Sequence[int], size: int, limit: int) -> Iterator[Index]:
+    """An index parted along free axes until no part is too large."""
+    if size <= limit or not free:
+        yield index
+        return
+    k, *rest = free
+    n = index[k].stop
+    size //= n
+    step = max(limit // size, 1)
+    for start in range(0, n, step):
+        here = slice(start, min(start + step, n))
+        yield from _parts((*index[:k], here, *index[k + 1 :]), rest, size * step, limit)
+
+
+def chunks(shape: Shape, a: Array, axis: Shape) -> Iterable[Index | None]:
+    """Parts of a product that BLAS computes at once.
+
+    They have several times as many rows as the right operand has, so that what is done
+    once for each part with an array of the right operand's size does not count.
+    """
+    least = 8 * a.shape[-1] * shape[-1]
+    return blocks(shape, axis, max(CHUNK // a.itemsize, least))
+
+
+def part_of(x: Array, index: Index | None) -> Array:
+    """A part of an array that may be of size one where the product is not."""
+    if index is None:
+        return x
+    return x[tuple([slice(None) if n == 1 else i for i, n in zip(index, x.shape)])]
+
+
+def factors_of(index: Index | None, a: Array, b: Array) -> tuple[Array, Array]:
+    """The parts of the operands whose product is a part of the product."""
+    if index is None:
+        return a, b
+    return a[_own(index, a, -1)], b[_own(index, b, -2)]
+
+
+def _own(index: Index, x: Array, summed: int) -> Index:
+    """What a part of the product is of an operand; ``summed`` is its inner axis."""
+    index = index[len(index) - x.ndim :]
+    own = [slice(None) if n == 1 else i for i, n in zip(index, x.shape, strict=True)]
+    own[summed] = slice(None)
+    return tuple(own)
+
+
+def multiply_again(x: Array, factors: tuple[Array, Array], index: Index | None) -> None:
+    """Compute a part of a product anew."""
+    np.matmul(*factors_of(index, *factors), out=part_of(x, index))
+
+
+def accumulate(
+    out: Array, i: int, c: Array, index: Index | None, a: Array, b: Array
+) -> None:
+    """Add the cotangent of operand ``i`` that belongs to a part of the product's."""
+    x, y = factors_of(index, a, b)
+    part, first = out, True
+    if index is not None:
+        operand, summed, across = ((a, -1, -1), (b, -2, -2))[i]
+        part = out[_own(index, operand, summed)]
+        # the parts that differ in these axes alone have the same cotangent to add to
+        lacking = len(index) - operand.ndim
+        shared = [
+            s
+            for k, s in enumerate(index)
+            if k < lacking
+            or operand.shape[k - lacking] == 1
+            or k == len(index) + across
+        ]
+        first = not any(s.start for s in shared)
+    factors = (c, y.swapaxes(-1, -2)) if i == 0 else (x.swapaxes(-1, -2), c)
+    if first and part.shape == product_shape(*factors):
+        np.matmul(*factors, out=part)
+        return
+    ct = operand_cotangent(i, c, x, y)
+    if first:
+        part[...] = ct
+    else:
+        part += ct
+
+
+def flattened(
+    a: Array, b: Array, axis: Shape, arrays: Sequence[Array]
+) -> tuple[Array, Array, Shape, list[Array], Shape | None]:
+    """A stack of matrices times one matrix as a product of two matrices.
+
+    ``arrays`` are of the product's shape, but for axes of size one.  The last result is
+    the shape of the stack, ``None`` where all stays as it is.
+    """
+    if b.ndim > 2 or a.ndim == 2 or axis != (a.ndim - 1,):
+        return a, b, axis, list(arrays), None
+    lead = a.shape[:-1]
+    rows = math.prod(lead)
+    a, *arrays = [x.reshape(rows, x.shape[-1]) for x in (a, *arrays)]
+    return a, b, (1,), arrays, lead
+
+
+def restored(arrays: Sequence[Array], lead: Shape | None) -> tuple[Array, ...]:
+    if lead is None:
+        return tuple(arrays)
+    return tuple([x.reshape(*lead, x.shape[-1]) for x in arrays])
+
+
+def on_host(*arrays: Array) -> bool:
+    """Whether these are arrays of the host, of one dtype that BLAS knows."""
+    first = arrays[0].dtype
+    if first.char not in "fd":
+        return False
+    for x in arrays:
+        if type(x) is not np.ndarray or x.dtype != first:
+            return False
+    return True
+
+
+def product_shape(a: Any, b: Any) -> Shape:
+    lead = a.shape[:-2]
+    if lead != b.shape[:-2]:
+        lead = broadcast_shapes([lead, b.shape[:-2]])
+    return (*lead, a.shape[-2], b.shape[-1])
+
+
+def product_dtype(a: Any, b: Any) -> Any:
+    return a.dtype if a.dtype == b.dtype else np.result_type(a.dtype, b.dtype)
+
+
+def operand_cotangent(i: int, c: Array, a: Array, b: Array) -> Array:
+    """Cotangent of an operand, from the product's."""
+    return left_cotangent(c, a, a, b) if i == 0 else right_cotangent(c, b, a, b)
