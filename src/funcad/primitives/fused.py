@@ -5,8 +5,9 @@ Here a block of rows of the product is normalised in the place where it was comp
 which is its place in the result; the way back needs the result and a number a row, so
 that nothing else of the product's size is ever there.
 
-A primitive ``matmul_...`` made here has two relatives.  With X = A B, the derivative of the rows' function N at X is a
-matrix a row, T, that is known from the results.  The tangent and the cotangents
+A primitive ``matmul_...`` made here has two relatives.  With X = A B, the derivative of
+the rows' function N at X is a matrix a row, T, that is known from the results.  The
+tangent and the cotangents
 
     dN = T (dA B + A dB),        A' = T'(N') B',  B' = A' T'(N')
 
@@ -70,9 +71,11 @@ class Rows(NamedTuple):
     plain : callable
         ``plain(x, **params)``, the results, by the implementation for whole arrays.
     begin : callable
-        ``begin(a, b, axis, **params) -> (b, finish)``; ``finish(x, stats, again)``
-        turns a block of the product ``a @ b`` into that of the first result, in place,
-        and writes the others; ``again()`` computes the block anew.
+        ``begin(a, b, axis) -> (b, finish)``; ``finish(x, axis, **params)`` turns a block
+        of the product ``a @ b`` into that of the first result, in place, and gives the
+        others; ``None`` where it has spoilt the block, which is computed anew.
+    careful : callable
+        ``finish`` for that block and those after it.
     tangent, cotangent : callable
         ``tangent(t, results, axis)`` and ``cotangent(cts, results, axis)``: T and its
         transpose, composed of primitives.
@@ -83,14 +86,14 @@ class Rows(NamedTuple):
         ``block_tangent(t, stats, results, axis)``, the tangent on blocks of arrays, in
         place, and that of the other results into ``stats``.
     begin_back : callable
-        ``begin_back(a, b, axis) -> (b, write, settle)``; ``write(out, cts, results)``
-        writes a block of the product's cotangent, of which ``out @ b.T`` is a part of
-        the left operand's and ``settle(a.T @ out)`` is the right operand's.
+        ``begin_back(a, b, axis) -> (b, write, settle)``; ``write(out, cts, results,
+        axis)`` writes a block of the product's cotangent, of which ``out @ b.T`` is a
+        part of the left operand's.  The right operand's is ``a.T @ out``, which
+        ``settle``, if it is not ``None``, changes in place.
     folded, folded_back : callable or None
-        ``folded(a, b, out, stats, **params)`` and ``folded_back(cts, a, b, results,
-        wrt)``, for matrices and over the last axis: the results and the operands'
-        cotangents by other products, which need no pass over one of these.  The first
-        says whether it has, the second gives ``None`` where it has not.
+        ``folded(a, b, out, **params)`` and ``folded_back(cts, a, b, results, wrt)``, for
+        matrices and over the last axis: the other results and the operands' cotangents
+        by products that need no passes over them; ``None`` where that does not pay.
     reduced : tuple of bool
         Whether the axes are of size one in a result.
     weights : tuple of float
@@ -102,13 +105,14 @@ class Rows(NamedTuple):
     name: str
     plain: Callable[..., Any]
     begin: Callable[..., Any]
+    careful: Callable[..., Any]
     tangent: Callable[..., Any]
     cotangent: Callable[..., Any]
     tangent_jvp: Callable[..., Any]
     cotangent_jvp: Callable[..., Any]
     block_tangent: Callable[..., Any]
     begin_back: Callable[..., Any]
-    folded: Callable[..., bool] | None
+    folded: Callable[..., Any] | None
     folded_back: Callable[..., Any] | None
     reduced: tuple[bool, ...]
     weights: tuple[float, float]
@@ -136,36 +140,40 @@ def product_through(rows: Rows) -> Primitive:
             return _into(out, rows.plain(matmul.impl(a, b), axis=axis, **params))
         if out is None:
             out = np.empty(product_shape(a, b), a.dtype)
-        stats = [
-            np.empty(reduced_shape(out.shape, axis, True), a.dtype)
-            for reduced in rows.reduced
-            if reduced
-        ]
         if 0 < out.nbytes <= parts.BLOCK:
             # nothing is to be parted, and all of that takes longer than the product
-            b, finish = rows.begin(a, b, axis, **params)
-            np.matmul(a, b, out=out)
-            finish(out, stats, functools.partial(np.matmul, a, b, out=out))
-            return (out, *stats)
-        a, b, axis, (out, *stats), flat = flattened(a, b, axis, [out, *stats])
-        if not (
-            _over_rows_of_matrices(rows.folded, a, b, axis)
-            and rows.folded(a, b, out, stats, **params)
-        ):
-            in_blocks(a, b, out, stats, axis, params)
-        return restored((out, *stats), flat)
+            right, finish = rows.begin(a, b, axis)
+            np.matmul(a, right, out=out)
+            others = finish(out, axis, **params)
+            if others is None:
+                np.matmul(a, right, out=out)
+                others = rows.careful(out, axis, **params)
+            return (out, *others)
+        a, b, axis, (out,), lead = flattened(a, b, axis, [out])
+        others = None
+        if _over_rows_of_matrices(rows.folded, a, b, axis):
+            others = rows.folded(a, b, out, **params)
+        if others is None:
+            others = in_blocks(a, b, out, axis, params)
+        return restored((out, *others), lead)
 
-    def in_blocks(
-        a: Array, b: Array, out: Array, stats: Any, axis: Shape, params: Params
-    ) -> None:
-        b, finish = rows.begin(a, b, axis, **params)
+    def in_blocks(a: Array, b: Array, out: Array, axis: Shape, params: Params) -> Any:
+        shape = reduced_shape(out.shape, axis, True)
+        others = [np.empty(shape, a.dtype) for reduced in rows.reduced if reduced]
+        b, finish = rows.begin(a, b, axis)
         for chunk in parts.chunks(out.shape, a, axis):
             x, factors = part_of(out, chunk), factors_of(chunk, a, b)
             np.matmul(*factors, out=x)
-            own = [part_of(v, chunk) for v in stats]
             for index in parts.blocks(x.shape, axis, parts.BLOCK // x.itemsize):
-                again = functools.partial(parts.multiply_again, x, factors, index)
-                finish(part_of(x, index), [part_of(v, index) for v in own], again)
+                block = part_of(x, index)
+                found = finish(block, axis, **params)
+                if found is None:
+                    finish = rows.careful
+                    np.matmul(*factors_of(index, *factors), out=block)
+                    found = finish(block, axis, **params)
+                for other, value in zip(others, found, strict=True):
+                    part_of(part_of(other, chunk), index)[...] = value
+        return others
 
     def abstract(a: Any, b: Any, axis: Shape, **params: Any) -> Any:
         shape, dtype = product_shape(a, b), product_dtype(a, b)
@@ -270,15 +278,12 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
     def tangent_transpose(cts: Any, args: Any, params: Params) -> Any:
         wrt = params["wrt"]
         ts, (a, b), results = _split(args, len(wrt))
-        _check_linear(f"{name}_tangent", (a, b, *results), f"the first {len(wrt)}")
-        chosen = [type(t) is Var for t in ts]
-        held = {
-            "axis": params["axis"],
-            "wrt": tuple([i for i, c in zip(wrt, chosen, strict=True) if c]),
-        }
-        cts = _explicit(cts, results)
-        found = iter(bind(cotangent, (*cts, a, b, *results), held))
-        return [next(found) if c else None for c in chosen] + [None] * (2 + count)
+        _check_linear(f"{name}_tangent", len(wrt), (a, b, *results))
+        chosen = tuple([i for i, t in zip(wrt, ts, strict=True) if type(t) is Var])
+        held = {"axis": params["axis"], "wrt": chosen}
+        found = bind(cotangent, (*_explicit(cts, results), a, b, *results), held)
+        of = dict(zip(chosen, found, strict=True))
+        return [of.get(i) for i in wrt] + [None] * (2 + count)
 
     def tangent_batch(values: Any, axes: Any, axis: Shape, wrt: Shape) -> Any:
         size = _batch_size(values, axes)
@@ -294,18 +299,18 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
 
     def cotangent_impl(*args: Array, axis: Shape, wrt: Shape) -> Any:
         cts, (a, b), results = _split(args, count)
-        shapes = [(a, b)[i].shape for i in wrt]
         if not on_host(*args):
             c = rows.cotangent(cts, results, axis)
             return tuple([operand_cotangent(i, c, a, b) for i in wrt])
         if a.ndim == b.ndim == 2 and 0 < cts[0].nbytes <= parts.BLOCK:
-            b, write, settle = rows.begin_back(a, b, axis)
+            right, write, settle = rows.begin_back(a, b, axis)
             c = np.empty(cts[0].shape, a.dtype)
-            write(c, cts, results)
-            products = [c @ b.T if i == 0 else a.T @ c for i in wrt]
-            if 1 in wrt:
+            write(c, cts, results, axis)
+            products = [c @ right.T if i == 0 else a.T @ c for i in wrt]
+            if settle and 1 in wrt:
                 settle(products[-1])
             return tuple(products)
+        shapes = [(a, b)[i].shape for i in wrt]
         a, b, axis, arrays, _ = flattened(a, b, axis, [*cts, *results])
         cts, results = arrays[:count], arrays[count:]
         outs = None
@@ -329,10 +334,10 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
                 spare = np.empty(given[0].shape, a.dtype)
             for index in parts.blocks(spare.shape, axis, parts.BLOCK // a.itemsize):
                 here = [part_of(v, index) for v in given]
-                write(part_of(spare, index), here[:count], here[count:])
+                write(part_of(spare, index), here[:count], here[count:], axis)
             for i, out in zip(wrt, outs, strict=True):
                 accumulate(out, i, spare, chunk, a, b)
-        if 1 in wrt:
+        if settle and 1 in wrt:
             settle(outs[-1])
         return outs
 
@@ -364,7 +369,7 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
 
     def cotangent_transpose(ts: Any, args: Any, params: Params) -> Any:
         cts, (a, b), results = _split(args, count)
-        _check_linear(f"{name}_cotangent", (a, b, *results), f"the first {count}")
+        _check_linear(f"{name}_cotangent", count, (a, b, *results))
         given = {i: t for i, t in zip(params["wrt"], ts, strict=True) if t is not None}
         held = {"axis": params["axis"], "wrt": tuple(given)}
         outs = bind(tangent, (*given.values(), a, b, *results), held)
@@ -461,19 +466,22 @@ def _mixed_product(ts: dict[int, Array], da: Array | None, db: Array | None) -> 
 
 
 def _explicit(cts: Sequence[Array | None], avals: Sequence[Any]) -> list[Array]:
-    like = next(ct for ct in cts if ct is not None)
+    given = [ct for ct in cts if ct is not None]
+    if len(given) == len(cts):
+        return given
     return [
-        zeros(aval, like) if ct is None else ct
+        zeros(aval, given[0]) if ct is None else ct
         for ct, aval in zip(cts, avals, strict=True)
     ]
 
 
-def _check_linear(name: str, others: Sequence[Any], linear: str) -> None:
-    if any(type(x) is Var for x in others):
-        raise NonlinearError(
-            f"{name} is linear in {linear} operands only. Use funcad.vjp, which "
-            "linearises the function first."
-        )
+def _check_linear(name: str, linear: int, others: Sequence[Any]) -> None:
+    for x in others:
+        if type(x) is Var:
+            raise NonlinearError(
+                f"{name} is linear in the first {linear} operands only. Use "
+                "funcad.vjp, which linearises the function first."
+            )
 
 
 # ------------------------------------------------------------------- stacks of examples
@@ -527,15 +535,9 @@ def row_sum(x: Array, axis: Shape) -> Array:
     return sum_over(x, axis)
 
 
-_SHORT = 128
-"""Up to here products are added up faster by BLAS than a row at a time."""
-
-
-def row_dot(x: Array, y: Array, axis: Shape, spare: Array | None = None) -> Array:
-    """Sum of products that keeps the axes; what is in ``spare`` may be lost."""
+def row_dot(x: Array, y: Array, axis: Shape) -> Array:
+    """Sum of products that keeps the axes."""
     if axis == (x.ndim - 1,):
-        if x.shape[-1] <= _SHORT:
-            return row_sum(np.multiply(x, y, out=spare), axis)
         return np.vecdot(x, y)[..., None]
     return dot_over(x, y, axis)
 

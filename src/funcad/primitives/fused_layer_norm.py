@@ -12,7 +12,7 @@ the product are long beside those of A, this saves all passes over it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -26,22 +26,31 @@ from funcad.primitives.shape import Shape, reduce_sum
 # ---------------------------------------------------------------------- block by block
 
 
-def _begin(a: Array, b: Array, axis: Shape, eps: float) -> Any:
-    centred = _centres(a, b, axis)
+def _begin(a: Array, b: Array, axis: Shape) -> Any:
+    if _centres(a, b, axis):
+        return _centred(b), _scale
+    return b, _centre_and_scale
 
-    def finish(x: Array, stats: Any, again: Callable[[], None]) -> None:
-        (r,), n = stats, _count(x, axis)
-        if not centred:
-            mean = row_sum(x, axis)
-            mean /= n
-            x -= mean
-        square = row_dot(x, x, axis)
-        square /= n
-        square += eps
-        np.reciprocal(np.sqrt(square, out=square), out=r)
-        x *= r
 
-    return (_centred(b) if centred else b), finish
+def _scale(x: Array, axis: Shape, eps: float) -> tuple[Array]:
+    r = row_dot(x, x, axis)
+    _squares_to_factors(r, x.size // r.size, eps)
+    x *= r
+    return (r,)
+
+
+def _squares_to_factors(squares: Array, n: int, eps: float) -> None:
+    """From sums of squares over n entries, in place."""
+    squares += n * eps
+    np.sqrt(squares, out=squares)
+    np.divide(math.sqrt(n), squares, out=squares)
+
+
+def _centre_and_scale(x: Array, axis: Shape, eps: float) -> tuple[Array]:
+    mean = row_sum(x, axis)
+    mean /= x.size // mean.size
+    x -= mean
+    return _scale(x, axis, eps)
 
 
 def _block_tangent(t: Array, stats: Any, results: Any, axis: Shape) -> None:
@@ -59,24 +68,31 @@ def _begin_back(a: Array, b: Array, axis: Shape) -> Any:
 
     The left operand's cotangent is C (I - 1 1'/n) B', the right's A' C (I - 1 1'/n).
     """
-    centred = _centres(a, b, axis)
+    if _centres(a, b, axis):
+        return _centred(b), _write_off_centre, _centre
+    return b, _write_cotangent, None
 
-    def write(out: Array, cts: Any, results: Any) -> None:
-        (ct, ct_r), (y, r), n = cts, results, _count(out, axis)
-        along = row_dot(y, ct, axis, out)
-        along += r * ct_r
-        along /= -n
-        np.multiply(y, along, out=out)
-        out += ct
-        if not centred:
-            out -= row_sum(out, axis) / n
-        out *= r
 
-    def settle(ct: Array) -> None:
-        if centred:
-            _centre(ct)
+def _write_off_centre(out: Array, cts: Any, results: Any, axis: Shape) -> None:
+    _write_unscaled(out, cts, results, axis)
+    out *= results[1]
 
-    return (_centred(b) if centred else b), write, settle
+
+def _write_cotangent(out: Array, cts: Any, results: Any, axis: Shape) -> None:
+    _write_unscaled(out, cts, results, axis)
+    mean = row_sum(out, axis)
+    mean /= out.size // mean.size
+    out -= mean
+    out *= results[1]
+
+
+def _write_unscaled(out: Array, cts: Any, results: Any, axis: Shape) -> None:
+    (ct, ct_r), (y, r) = cts, results
+    along = row_dot(y, ct, axis)
+    along += r * ct_r
+    along /= -(y.size // r.size)
+    np.multiply(y, along, out=out)
+    out += ct
 
 
 def _centres(a: Array, b: Array, axis: Shape) -> bool:
@@ -96,13 +112,14 @@ def _centre(b: Array) -> None:
 
 
 def _count(x: Array, axis: Shape) -> int:
-    return math.prod(shape_of(x)[k] for k in axis)
+    shape = shape_of(x)
+    return math.prod([shape[k] for k in axis])
 
 
 # ------------------------------------------------------------------- in the operands
 
-_LONG = 8
-"""How many times as long as those of the left operand rows of the product must be."""
+_PASS = 32
+"""How many products an entry of a result may take in the time of a pass over it."""
 
 _CONDITION = 32
 """How many times the mean square of a row of the product may be |a|^2 |G|.
@@ -111,26 +128,24 @@ The Gram matrix has lost as many times more digits than the product itself.
 """
 
 
-def _folded(a: Array, b: Array, out: Array, stats: Any, eps: float) -> bool:
+def _folded(a: Array, b: Array, out: Array, eps: float) -> tuple[Array] | None:
     """The product of A's rows, scaled by what A G A' says, and B, centred."""
     if not _folds(a, b):
-        return False
-    (r,), n = stats, b.shape[1]
+        return None
     b, gram, most = _with_gram(b)
+    r = np.empty((len(a), 1), a.dtype)
     for index in _row_blocks(a):
-        x, factor = a[index], r[index]
+        x, factors = a[index], r[index]
         # what is no number here is one of the ill-conditioned
         with np.errstate(all="ignore"):
             scaled = x @ gram
-            square = row_dot(scaled, x, (1,))
-            square /= n
-            square += eps
-            np.reciprocal(np.sqrt(square, out=square), out=factor)
-            np.multiply(x, factor, out=scaled)
+            factors[...] = row_dot(scaled, x, (1,))
+            _squares_to_factors(factors, b.shape[1], eps)
+            np.multiply(x, factors, out=scaled)
             if not row_dot(scaled, scaled, (1,)).max() < most:
-                return False
+                return None
         np.matmul(scaled, b, out=out[index])
-    return True
+    return (r,)
 
 
 def _folded_back(
@@ -176,9 +191,13 @@ def _folded_back(
 
 
 def _folds(a: Array, b: Array) -> bool:
-    """Whether this takes less than passes over the product do."""
+    """Whether this takes less time than passes over the product do.
+
+    It takes products of A by a square matrix, and passes over arrays of A's size.
+    """
     (rows, inner), columns = a.shape, b.shape[1]
-    return _LONG * inner <= min(rows, columns) and inner > 0
+    least = inner * (2 + inner / _PASS)
+    return 0 < 8 * inner <= rows and least <= columns
 
 
 def _with_gram(b: Array) -> tuple[Array, Array, Any]:
@@ -198,7 +217,7 @@ def _with_gram(b: Array) -> tuple[Array, Array, Any]:
 
 
 def _row_blocks(a: Array) -> Iterator[slice]:
-    step = max(parts.BLOCK // (2 * a.itemsize * a.shape[1]), 1)
+    step = max(parts.BLOCK // (4 * a.itemsize * a.shape[1]), 1)
     return (slice(i, i + step) for i in range(0, len(a), step))
 
 
@@ -265,6 +284,7 @@ matmul_standardize = product_through(
         "standardize",
         plain=lambda x, axis, eps: nn.standardize.impl(x, axis=axis, eps=eps),
         begin=_begin,
+        careful=_centre_and_scale,
         tangent=_tangent,
         cotangent=_cotangent,
         tangent_jvp=_tangent_jvp,

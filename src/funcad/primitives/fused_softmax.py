@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextvars
 from typing import Any
 
 import numpy as np
@@ -15,48 +15,51 @@ from funcad.primitives.shape import Shape
 
 
 def _begin(a: Array, b: Array, axis: Shape) -> Any:
-    """Exponentials as they are, until a block is met whose rows must be shifted.
+    return b, _unshifted
 
-    Its entries are gone by then, so that this one block is computed twice.
-    """
-    shifted = False
 
-    def finish(x: Array, stats: Any, again: Callable[[], None]) -> None:
-        nonlocal shifted
-        if not shifted:
-            with np.errstate(over="ignore", divide="ignore"):
-                np.exp(x, out=x)
-                total = row_sum(x, axis)
-                factor = np.reciprocal(total)
-            # that is a number if no sum is infinite, and none has lost digits or is zero
-            if np.vdot(total, total) + np.vdot(factor, factor) < np.inf:
-                x *= factor
-                return
-            shifted = True
-            again()
-        top = x.max(axis=axis, keepdims=True)
-        # minus infinity less minus infinity is no number
-        top[top == -np.inf] = 0
-        x -= top
-        np.exp(x, out=x)
-        total = row_sum(x, axis)
-        total[total == 0] = 1
-        x /= total
+def _unshifted(x: Array, axis: Shape) -> tuple[()] | None:
+    """Exponentials of entries as they are, which nearly all products allow."""
+    total, factor = _SILENT.copy().run(_exponentials, x, axis)
+    sums, factors = total.reshape(-1), factor.reshape(-1)
+    # a number if no sum is infinite, and none is zero or has lost digits
+    if not sums.dot(sums) + factors.dot(factors) < np.inf:
+        return None
+    x *= factor
+    return ()
 
-    return b, finish
+
+def _exponentials(x: Array, axis: Shape) -> tuple[Array, Array]:
+    np.exp(x, out=x)
+    total = row_sum(x, axis)
+    return total, np.reciprocal(total)
+
+
+_SILENT = contextvars.Context()
+"""In which overflow is no warning; this takes less than np.errstate does."""
+_SILENT.run(np.seterr, all="ignore")
+
+
+def _shifted(x: Array, axis: Shape) -> tuple[()]:
+    top = x.max(axis=axis, keepdims=True)
+    # minus infinity less minus infinity is no number
+    top[top == -np.inf] = 0
+    x -= top
+    np.exp(x, out=x)
+    total = row_sum(x, axis)
+    total[total == 0] = 1
+    x /= total
+    return ()
 
 
 def _begin_back(a: Array, b: Array, axis: Shape) -> Any:
-    def write(out: Array, cts: Any, results: Any) -> None:
-        (ct,), (s,) = cts, results
-        np.subtract(ct, row_dot(ct, s, axis, out), out=out)
-        out *= s
-
-    return b, write, _as_it_is
+    return b, _write_cotangent, None
 
 
-def _as_it_is(ct: Array) -> None:
-    pass
+def _write_cotangent(out: Array, cts: Any, results: Any, axis: Shape) -> None:
+    (ct,), (s,) = cts, results
+    np.subtract(ct, row_dot(ct, s, axis), out=out)
+    out *= s
 
 
 def _tangent(t: Array, results: Any, axis: Shape) -> list[Array]:
@@ -83,6 +86,7 @@ matmul_softmax = product_through(
         "softmax",
         plain=lambda x, axis: (nn.softmax.impl(x, axis=axis),),
         begin=_begin,
+        careful=_shifted,
         tangent=_tangent,
         cotangent=_cotangent,
         tangent_jvp=lambda ans, t, results, changes, axis: [

@@ -90,11 +90,6 @@ def _own(index: Index, x: Array, summed: int) -> Index:
     return tuple(own)
 
 
-def multiply_again(x: Array, factors: tuple[Array, Array], index: Index | None) -> None:
-    """Compute a part of a product anew."""
-    np.matmul(*factors_of(index, *factors), out=part_of(x, index))
-
-
 def accumulate(
     out: Array, i: int, c: Array, index: Index | None, a: Array, b: Array
 ) -> None:
@@ -153,7 +148,9 @@ def on_host(*arrays: Array) -> bool:
     if first.char not in "fd":
         return False
     for x in arrays:
-        if type(x) is not np.ndarray or x.dtype != first:
+        if type(x) is not np.ndarray:
+            return False
+        if x.dtype is not first and x.dtype != first:
             return False
     return True
 
