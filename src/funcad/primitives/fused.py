@@ -71,9 +71,9 @@ class Rows(NamedTuple):
     plain : callable
         ``plain(x, **params)``, the results, by the implementation for whole arrays.
     begin : callable
-        ``begin(a, b, axis) -> (b, finish)``; ``finish(x, axis, **params)`` turns a block
-        of the product ``a @ b`` into that of the first result, in place, and gives the
-        others; ``None`` where it has spoilt the block, which is computed anew.
+        ``begin(a, b, axis) -> (b, finish)``; ``finish(x, axis, **params)`` turns a
+        block of the product ``a @ b`` into that of the first result, in place, and
+        gives the others; ``None`` where it has spoilt the block, to be computed anew.
     careful : callable
         ``finish`` for that block and those after it.
     tangent, cotangent : callable
@@ -91,9 +91,10 @@ class Rows(NamedTuple):
         part of the left operand's.  The right operand's is ``a.T @ out``, which
         ``settle``, if it is not ``None``, changes in place.
     folded, folded_back : callable or None
-        ``folded(a, b, out, **params)`` and ``folded_back(cts, a, b, results, wrt)``, for
-        matrices and over the last axis: the other results and the operands' cotangents
-        by products that need no passes over them; ``None`` where that does not pay.
+        ``folded(a, b, out, **params)`` and ``folded_back(cts, a, b, results, wrt)``,
+        for matrices and over the last axis: the other results and the operands'
+        cotangents by products that need no passes over them; ``None`` where that does
+        not pay.
     reduced : tuple of bool
         Whether the axes are of size one in a result.
     weights : tuple of float
@@ -140,40 +141,41 @@ def product_through(rows: Rows) -> Primitive:
             return _into(out, rows.plain(matmul.impl(a, b), axis=axis, **params))
         if out is None:
             out = np.empty(product_shape(a, b), a.dtype)
-        if 0 < out.nbytes <= parts.BLOCK:
-            # nothing is to be parted, and all of that takes longer than the product
+        if 0 < out.nbytes <= parts.SMALL:
             right, finish = rows.begin(a, b, axis)
             np.matmul(a, right, out=out)
             others = finish(out, axis, **params)
-            if others is None:
-                np.matmul(a, right, out=out)
-                others = rows.careful(out, axis, **params)
-            return (out, *others)
+            if others is not None:
+                return (out, *others)
         a, b, axis, (out,), lead = flattened(a, b, axis, [out])
         others = None
-        if _over_rows_of_matrices(rows.folded, a, b, axis):
+        if rows.folded is not None and _over_rows(a, b, axis):
             others = rows.folded(a, b, out, **params)
         if others is None:
             others = in_blocks(a, b, out, axis, params)
         return restored((out, *others), lead)
 
     def in_blocks(a: Array, b: Array, out: Array, axis: Shape, params: Params) -> Any:
-        shape = reduced_shape(out.shape, axis, True)
-        others = [np.empty(shape, a.dtype) for reduced in rows.reduced if reduced]
         b, finish = rows.begin(a, b, axis)
-        for chunk in parts.chunks(out.shape, a, axis):
-            x, factors = part_of(out, chunk), factors_of(chunk, a, b)
-            np.matmul(*factors, out=x)
-            for index in parts.blocks(x.shape, axis, parts.BLOCK // x.itemsize):
-                block = part_of(x, index)
+        others = None
+        for index in parts.blocks(a, b, out.shape, axis):
+            block, factors = part_of(out, index), factors_of(index, a, b)
+            np.matmul(*factors, out=block)
+            found = finish(block, axis, **params)
+            if found is None:
+                finish = rows.careful
+                np.matmul(*factors, out=block)
                 found = finish(block, axis, **params)
-                if found is None:
-                    finish = rows.careful
-                    np.matmul(*factors_of(index, *factors), out=block)
-                    found = finish(block, axis, **params)
-                for other, value in zip(others, found, strict=True):
-                    part_of(part_of(other, chunk), index)[...] = value
-        return others
+            if index is None:
+                return found
+            others = others or own_space(out, axis)
+            for other, value in zip(others, found, strict=True):
+                part_of(other, index)[...] = value
+        return others or own_space(out, axis)
+
+    def own_space(out: Array, axis: Shape) -> list[Array]:
+        shape = reduced_shape(out.shape, axis, True)
+        return [np.empty(shape, out.dtype) for reduced in rows.reduced if reduced]
 
     def abstract(a: Any, b: Any, axis: Shape, **params: Any) -> Any:
         shape, dtype = product_shape(a, b), product_dtype(a, b)
@@ -243,15 +245,13 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
         x, y, flat_axis, results, flat = flattened(x, y, axis, results)
         pairs = [(x, y), *(flattened(*pair, axis, [])[:2] for pair in more)]
         outs = [np.empty(v.shape, v.dtype) for v in results]
-        for chunk in parts.chunks(outs[0].shape, x, flat_axis):
-            t, *rest = [part_of(v, chunk) for v in outs]
-            own = [part_of(v, chunk) for v in results]
-            np.matmul(*factors_of(chunk, *pairs[0]), out=t)
+        for index in parts.blocks(x, y, outs[0].shape, flat_axis):
+            t, *rest = [part_of(v, index) for v in outs]
+            own = [part_of(v, index) for v in results]
+            np.matmul(*factors_of(index, *pairs[0]), out=t)
             for pair in pairs[1:]:
-                t += np.matmul(*factors_of(chunk, *pair))
-            for index in parts.blocks(t.shape, flat_axis, parts.BLOCK // t.itemsize):
-                stats, here = ([part_of(v, index) for v in vs] for vs in (rest, own))
-                rows.block_tangent(part_of(t, index), stats, here, flat_axis)
+                t += np.matmul(*factors_of(index, *pair))
+            rows.block_tangent(t, rest, own, flat_axis)
         return restored(tuple(outs), flat)
 
     def tangent_abstract(*args: Any, axis: Shape, wrt: Shape) -> Any:
@@ -302,7 +302,7 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
         if not on_host(*args):
             c = rows.cotangent(cts, results, axis)
             return tuple([operand_cotangent(i, c, a, b) for i in wrt])
-        if a.ndim == b.ndim == 2 and 0 < cts[0].nbytes <= parts.BLOCK:
+        if a.ndim == b.ndim == 2 and 0 < cts[0].nbytes <= parts.SMALL:
             right, write, settle = rows.begin_back(a, b, axis)
             c = np.empty(cts[0].shape, a.dtype)
             write(c, cts, results, axis)
@@ -314,7 +314,7 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
         a, b, axis, arrays, _ = flattened(a, b, axis, [*cts, *results])
         cts, results = arrays[:count], arrays[count:]
         outs = None
-        if _over_rows_of_matrices(rows.folded_back, a, b, axis):
+        if rows.folded_back is not None and _over_rows(a, b, axis):
             outs = rows.folded_back(cts, a, b, results, wrt)
         if outs is None:
             outs = cotangents_in_blocks(cts, a, b, results, axis, wrt)
@@ -323,20 +323,19 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
     def cotangents_in_blocks(
         cts: Any, a: Array, b: Array, results: Any, axis: Shape, wrt: Shape
     ) -> list[Array]:
-        shape = cts[0].shape
         new = np.empty if cts[0].size else np.zeros
         outs = [new((a, b)[i].shape, a.dtype) for i in wrt]
-        spare = None
         b, write, settle = rows.begin_back(a, b, axis)
-        for chunk in parts.chunks(shape, a, axis):
-            given = [part_of(v, chunk) for v in (*cts, *results)]
-            if spare is None or spare.shape != given[0].shape:
-                spare = np.empty(given[0].shape, a.dtype)
-            for index in parts.blocks(spare.shape, axis, parts.BLOCK // a.itemsize):
-                here = [part_of(v, index) for v in given]
-                write(part_of(spare, index), here[:count], here[count:], axis)
-            for i, out in zip(wrt, outs, strict=True):
-                accumulate(out, i, spare, chunk, a, b)
+        buffer = None
+        for index in parts.blocks(a, b, cts[0].shape, axis):
+            given = [part_of(v, index) for v in (*cts, *results)]
+            if buffer is None:  # the first block is the largest
+                buffer = np.empty(given[0].size, a.dtype)
+            c = buffer[: given[0].size].reshape(given[0].shape)
+            write(c, given[:count], given[count:], axis)
+            # the right operand's first: its product takes less of what is in the cache
+            for i, out in reversed([*zip(wrt, outs, strict=True)]):
+                accumulate(out, i, c, index, a, b)
         if settle and 1 in wrt:
             settle(outs[-1])
         return outs
@@ -426,8 +425,8 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
     return tangent, cotangent
 
 
-def _over_rows_of_matrices(way: Any, a: Array, b: Array, axis: Shape) -> bool:
-    return way is not None and a.ndim == b.ndim == 2 and axis == (1,)
+def _over_rows(a: Array, b: Array, axis: Shape) -> bool:
+    return a.ndim == b.ndim == 2 and axis == (1,)
 
 
 def _into(out: Array | None, results: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -446,6 +445,7 @@ def _split(args: Sequence[Any], first: int) -> tuple[Any, Any, Any]:
 
 
 def plus(x: Array | None, y: Array | None) -> Array | None:
+    """Sum of what is there."""
     return y if x is None else x if y is None else x + y
 
 
@@ -522,7 +522,7 @@ def _operands_with_batch(
     return out
 
 
-# ----------------------------------------------------------------- sums of rows of blocks
+# ------------------------------------------------------------------ sums along rows
 
 
 def row_sum(x: Array, axis: Shape) -> Array:

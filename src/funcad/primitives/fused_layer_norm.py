@@ -3,23 +3,22 @@
 With y = c r as in funcad.primitives.nn, and m(.) for the mean over the axes, the
 tangents of y and r are r (t - m(t) - y m(y t)) and -r^2 m(y t).
 
-Over rows of a product X = A B of matrices, both steps are changes of the operands: the
-mean is taken off the rows of B, and X comes out centred; a row of it has the mean
-square a G a' / n with the Gram matrix G = B B', and can be scaled in A.  Where rows of
-the product are long beside those of A, this saves all passes over it.
+Over rows of a product X = A B of matrices, both steps are changes of the operands.
+With the mean taken off the rows of B, those of X come out centred.  Such a row, a B,
+has the mean square a G a' / n, with the Gram matrix G = B B', so that it can be scaled
+in A, before the product.  Where rows of X are long beside those of A, both are cheap,
+and no pass over X is left.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from funcad.core.tracing import Array, shape_of
 from funcad.primitives import nn
-from funcad.primitives import product_parts as parts
 from funcad.primitives.fused import Rows, plus, product_through, row_dot, row_sum
 from funcad.primitives.shape import Shape, reduce_sum
 
@@ -122,9 +121,9 @@ _PASS = 32
 """How many products an entry of a result may take in the time of a pass over it."""
 
 _CONDITION = 32
-"""How many times the mean square of a row of the product may be |a|^2 |G|.
+"""How many times as large as a G a' may be what it is bounded by, |a|^2 |G|.
 
-The Gram matrix has lost as many times more digits than the product itself.
+Its rounding errors are as many times those of a row that is added up itself.
 """
 
 
@@ -133,59 +132,52 @@ def _folded(a: Array, b: Array, out: Array, eps: float) -> tuple[Array] | None:
     if not _folds(a, b):
         return None
     b, gram, most = _with_gram(b)
-    r = np.empty((len(a), 1), a.dtype)
-    for index in _row_blocks(a):
-        x, factors = a[index], r[index]
-        # what is no number here is one of the ill-conditioned
-        with np.errstate(all="ignore"):
-            scaled = x @ gram
-            factors[...] = row_dot(scaled, x, (1,))
-            _squares_to_factors(factors, b.shape[1], eps)
-            np.multiply(x, factors, out=scaled)
-            if not row_dot(scaled, scaled, (1,)).max() < most:
-                return None
-        np.matmul(scaled, b, out=out[index])
+    # what is no number here is one of the ill-conditioned
+    with np.errstate(all="ignore"):
+        scaled = a @ gram
+        r = row_dot(scaled, a, (1,))
+        _squares_to_factors(r, b.shape[1], eps)
+        np.multiply(a, r, out=scaled)
+        if not row_dot(scaled, scaled, (1,)).max() < most:
+            return None
+    np.matmul(scaled, b, out=out)
     return (r,)
 
 
 def _folded_back(
     cts: Any, a: Array, b: Array, results: Any, wrt: Shape
 ) -> list[Array] | None:
-    """Cotangents of the operands, without those of the product.
+    """Cotangents of the operands from that of Y, C, without that of X.
 
-    With S = R A, the rows of A scaled, and w for y m(y c) of all rows, these are
+    That is R (C - W Y), centred, for the diagonal matrices R of the factors r and W of
+    w = m(y c), increased by r c_r / n for the cotangent of r.  With S = R A and B
+    centred, so that Y = S B, the operands' are
 
-        A' = R (C B' - W S G),        B' = S' C - (W S)' S B,     n w = r c'_r + s C B'
+        R (C B' - W S G)  and  S' C - (W S)' S B, centred,
 
-    (primes for transposes, cotangents but of B' and the cotangent C of Y = S B; B is
-    centred, and so is B').
+    and n m(y c) is the product of a row of S by that of C B'.
     """
     if not _folds(a, b) or 0 not in wrt:
         return None
-    (ct, ct_r), (_, r), n = cts, results, b.shape[1]
+    (ct, ct_r), (_, r) = cts, results
     b, gram, most = _with_gram(b)
-    of_a, of_b, inner = np.empty_like(a), np.zeros_like(b), np.zeros_like(gram)
-    for index in _row_blocks(a):
-        c, factor, out = ct[index], r[index], of_a[index]
-        scaled = a[index] * factor
-        with np.errstate(all="ignore"):
-            if not row_dot(scaled, scaled, (1,)).max() < most:
-                return None
-        np.matmul(c, b.T, out=out)
-        along = row_dot(scaled, out, (1,))
-        along += factor * ct_r[index]
-        along /= n
-        spare = scaled @ gram
-        spare *= along
-        out -= spare
-        out *= factor
-        if 1 in wrt:
-            of_b += scaled.T @ c
-            np.multiply(scaled, along, out=spare)
-            inner += spare.T @ scaled
+    scaled = a * r
+    with np.errstate(all="ignore"):
+        if not row_dot(scaled, scaled, (1,)).max() < most:
+            return None
+    of_a = ct @ b.T
+    along = row_dot(scaled, of_a, (1,))
+    along += r * ct_r
+    along /= b.shape[1]
+    spare = scaled @ gram
+    spare *= along
+    of_a -= spare
+    of_a *= r
     if 1 not in wrt:
         return [of_a]
-    of_b -= inner @ b
+    np.multiply(scaled, along, out=spare)
+    of_b = scaled.T @ ct
+    of_b -= (spare.T @ scaled) @ b
     _centre(of_b)
     return [of_a, of_b]
 
@@ -196,29 +188,23 @@ def _folds(a: Array, b: Array) -> bool:
     It takes products of A by a square matrix, and passes over arrays of A's size.
     """
     (rows, inner), columns = a.shape, b.shape[1]
-    least = inner * (2 + inner / _PASS)
-    return 0 < 8 * inner <= rows and least <= columns
+    return 0 < 8 * inner <= rows and inner * (3 + inner / _PASS) <= columns
 
 
 def _with_gram(b: Array) -> tuple[Array, Array, Any]:
-    """The right operand, centred, its Gram matrix G, and what bounds scaled rows.
+    """B, centred, the Gram matrix G, and what squares of rows of R A must not reach.
 
-    That is so for their squares where all is well; rows of A scaled to a mean square of
-    one of the product lose too many digits if they are longer.
+    They have a G a' = n where the variance is not small beside eps.
     """
     b = _centred(b)
+    limits = np.finfo(b.dtype)
     with np.errstate(all="ignore"):
         gram = b @ b.T
-        # the largest sum of a row is not less than the spectral norm
+        # the largest sum of a row is not less than |G|
         norm = np.abs(gram).sum(axis=1).max()
         most = _CONDITION * b.shape[1] / norm
-    # where squares are hardly numbers, they have lost their digits
-    return b, gram, most if norm > np.finfo(b.dtype).tiny / np.finfo(b.dtype).eps else 0
-
-
-def _row_blocks(a: Array) -> Iterator[slice]:
-    step = max(parts.BLOCK // (4 * a.itemsize * a.shape[1]), 1)
-    return (slice(i, i + step) for i in range(0, len(a), step))
+    # numbers near the smallest have lost digits
+    return b, gram, most if norm > limits.tiny / limits.eps else 0
 
 
 # ----------------------------------------------------------------------- derivatives

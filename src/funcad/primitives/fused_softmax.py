@@ -20,19 +20,21 @@ def _begin(a: Array, b: Array, axis: Shape) -> Any:
 
 def _unshifted(x: Array, axis: Shape) -> tuple[()] | None:
     """Exponentials of entries as they are, which nearly all products allow."""
-    total, factor = _SILENT.copy().run(_exponentials, x, axis)
-    sums, factors = total.reshape(-1), factor.reshape(-1)
-    # a number if no sum is infinite, and none is zero or has lost digits
-    if not sums.dot(sums) + factors.dot(factors) < np.inf:
+    factor = _SILENT.copy().run(_exponentials, x, axis)
+    if factor is None:
         return None
     x *= factor
     return ()
 
 
-def _exponentials(x: Array, axis: Shape) -> tuple[Array, Array]:
+def _exponentials(x: Array, axis: Shape) -> Array | None:
+    """One over their sums, if all of these are numbers that have lost no digits."""
     np.exp(x, out=x)
     total = row_sum(x, axis)
-    return total, np.reciprocal(total)
+    factor = np.reciprocal(total)
+    # infinite or no number if a sum is zero, infinite, or too small or large to square
+    squares = np.vdot(total, total) + np.vdot(factor, factor)
+    return factor if squares < np.inf else None
 
 
 _SILENT = contextvars.Context()

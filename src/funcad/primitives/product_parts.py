@@ -20,24 +20,32 @@ from funcad.primitives.shape import Shape
 
 Index = tuple[slice, ...]
 
-CHUNK = 2 * 2**20
-"""Bytes of the part of a product that is computed at once.
+BLOCK = 3 * 2**20
+"""Bytes of the block of a product that is computed at once, and then normalised.
 
-BLAS shares it among threads and packs the right operand anew for each, so that a
-smaller part, which would fit the cache of one core, costs more than it saves.
+It is still in the cache that the cores share when it is needed again.  A block that
+fits the cache of one core costs more than it saves: BLAS shares a product among threads
+and packs the right operand anew for each.
 """
 
-BLOCK = 2**20
-"""Bytes of the block of it that is then taken through all passes of normalising."""
+SMALL = 2**18
+"""Bytes of a product that is done in the time that a look for its parts would take."""
+
+LEAST = 8
+"""How many times as many rows as the right operand a block has at least.
+
+What is done for each block with an array of that operand's size does not count then.
+"""
 
 
-def blocks(shape: Shape, axis: Shape, limit: int) -> Iterable[Index | None]:
-    """Parts of an array of at most ``limit`` entries that hold whole rows.
+def blocks(a: Array, b: Array, shape: Shape, axis: Shape) -> Iterable[Index | None]:
+    """Blocks of the product ``a @ b``, of that shape, that hold whole rows.
 
     Rows are those over ``axis``; the last axis is never parted.  ``None`` stands for
     the whole.
     """
     size = math.prod(shape)
+    limit = max(BLOCK // a.itemsize, LEAST * a.shape[-1] * b.shape[-1])
     if size <= limit:
         return (None,) if size else ()
     free = [k for k, n in enumerate(shape[:-1]) if k not in axis and n > 1]
@@ -56,16 +64,6 @@ def _parts(index: Index, free: Sequence[int], size: int, limit: int) -> Iterator
     for start in range(0, n, step):
         here = slice(start, min(start + step, n))
         yield from _parts((*index[:k], here, *index[k + 1 :]), rest, size * step, limit)
-
-
-def chunks(shape: Shape, a: Array, axis: Shape) -> Iterable[Index | None]:
-    """Parts of a product that BLAS computes at once.
-
-    They have several times as many rows as the right operand has, so that what is done
-    once for each part with an array of the right operand's size does not count.
-    """
-    least = 8 * a.shape[-1] * shape[-1]
-    return blocks(shape, axis, max(CHUNK // a.itemsize, least))
 
 
 def part_of(x: Array, index: Index | None) -> Array:
@@ -137,6 +135,7 @@ def flattened(
 
 
 def restored(arrays: Sequence[Array], lead: Shape | None) -> tuple[Array, ...]:
+    """Arrays of the flat product's shape as those of the stack."""
     if lead is None:
         return tuple(arrays)
     return tuple([x.reshape(*lead, x.shape[-1]) for x in arrays])
@@ -156,6 +155,7 @@ def on_host(*arrays: Array) -> bool:
 
 
 def product_shape(a: Any, b: Any) -> Shape:
+    """Shape of ``a @ b``."""
     lead = a.shape[:-2]
     if lead != b.shape[:-2]:
         lead = broadcast_shapes([lead, b.shape[:-2]])
@@ -163,6 +163,7 @@ def product_shape(a: Any, b: Any) -> Shape:
 
 
 def product_dtype(a: Any, b: Any) -> Any:
+    """Dtype of ``a @ b``."""
     return a.dtype if a.dtype == b.dtype else np.result_type(a.dtype, b.dtype)
 
 
