@@ -194,17 +194,14 @@ def _folds(a: Array, b: Array) -> bool:
 def _with_gram(b: Array) -> tuple[Array, Array, Any]:
     """B, centred, the Gram matrix G, and what squares of rows of R A must not reach.
 
-    They have a G a' = n where the variance is not small beside eps.
+    They have a G a' = n where the variance is not small beside eps.  Where entries of G
+    are too small for all their digits, it is, or these squares are no numbers.
     """
     b = _centred(b)
-    limits = np.finfo(b.dtype)
     with np.errstate(all="ignore"):
         gram = b @ b.T
         # the largest sum of a row is not less than |G|
-        norm = np.abs(gram).sum(axis=1).max()
-        most = _CONDITION * b.shape[1] / norm
-    # numbers near the smallest have lost digits
-    return b, gram, most if norm > limits.tiny / limits.eps else 0
+        return b, gram, _CONDITION * b.shape[1] / np.abs(gram).sum(axis=1).max()
 
 
 # ----------------------------------------------------------------------- derivatives
