@@ -317,6 +317,8 @@ class _Writer:
         if type(value) is tuple:
             parts = [self._param(v) for v in value]
             return f"({', '.join(parts)}{',' * (len(parts) == 1)})"
+        if callable(value):
+            return self._function("part", value)
         return self._constant(value)
 
     def _text(self, v: Any) -> str:
