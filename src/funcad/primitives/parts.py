@@ -91,6 +91,21 @@ def along_parts(results: int) -> Any:
     return parts
 
 
+def leading_parts(behind: Any) -> Any:
+    """Of operations over the last axes; ``behind(params)`` says how many these are."""
+
+    def parts(
+        axes: Axes, shapes: Sequence[Shape], params: Params, count: int
+    ) -> Parts | None:
+        (at, *more) = {a for a in axes if a is not None}
+        # what is done over the last axes changes their number, but not for an operand
+        if more or any(at >= len(s) - behind(params) for s in shapes):
+            return None
+        return Parts((at,) * len(axes), (at,), params)
+
+    return parts
+
+
 def same_parts(
     axes: Axes, shapes: Sequence[Shape], params: Params, count: int
 ) -> Parts | None:
