@@ -117,7 +117,7 @@ class Compiled:
         self._backend = backend
         if on_host:
             part = functools.partial(
-                Compiled, threshold=threshold, block=block, large=large, threads=1
+                Compiled, threshold=threshold, block=block, large=large // 2, threads=1
             )
             program = partition(program, part, threads, least)
             steps = fuse(program, block, large)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from funcad.backends.threads import thread_count
 from funcad.compile.expressions import nbytes
+from funcad.compile.fuse import LARGE
 from funcad.compile.in_parts import in_parts
 from funcad.core.cost import flops_of, traffic_of
 from funcad.core.program import Equation, Program, Var
@@ -49,8 +50,11 @@ OpenBLAS waits so for 2**26 cycles; measured before shared stretches of 35 ms.
 SMALL = 5e-6
 """Seconds of a product up to which BLAS computes it alone."""
 
-PRODUCTS, FLOPS, BYTES = 1e11, 1e10, 1.5e10
-"""What a thread computes in products, computes otherwise, and moves in a second."""
+PRODUCTS, FLOPS = 1e11, 1e10
+"""What a thread computes in a second, in products and otherwise."""
+
+BYTES, CACHED, FRESH = 1.5e10, 4e10, 2.5e9
+"""What it moves in a second: arrays, blocks of those, memory new from the system."""
 
 Run = Callable[..., Any]
 
@@ -125,7 +129,8 @@ def _work(e: Equation) -> _Work:
     if e.primitive.family == "multilinear":
         return _Work(flops / PRODUCTS, 0.0)
     read, written = traffic_of(e.primitive, operands, results, e.params, flops)
-    seconds = flops / FLOPS + (read + written) / BYTES
+    in_blocks = e.primitive.blocks is not None and nbytes(e.outputs[0]) >= LARGE
+    seconds = flops / FLOPS + (read + written) / (CACHED if in_blocks else BYTES)
     return _Work(seconds, seconds)
 
 
@@ -258,15 +263,17 @@ class _Graph:
         self, members: Sequence[int], followed: dict[int, Parts], work: Sequence[_Work]
     ) -> float:
         """Seconds that sharing a stretch saves."""
-        moved = 0.0
+        moving = 0.0
         for v, axis in self.results(members, followed):
-            # one thread adds up, each writes its rows
-            times = 3 * (self.count - 1) if axis == SUM else 2 / self.count
-            moved += nbytes(v) * times
+            # one thread adds up; rows are computed beside where they are to be
+            if axis == SUM:
+                moving += 3 * nbytes(v) * (self.count - 1) / BYTES
+            else:
+                moving += nbytes(v) / FRESH
         together = sum([work[i].seconds for i in members]) / self.count
         turns = TURN * len(members) ** 2 / together if together else 0.0
         alone = sum([work[i].alone for i in members])
-        return alone * (1 - 1 / self.count) - moved / BYTES - turns
+        return alone * (1 - 1 / self.count) - moving - turns
 
     def shared(
         self, members: Sequence[int], followed: dict[int, Parts], compile: Run
