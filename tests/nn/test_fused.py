@@ -56,20 +56,18 @@ def products(draw):
 
 
 @contextlib.contextmanager
-def in_blocks_of(size):
-    """Bytes that are computed and normalised at once."""
-    names = "BLOCK", "SMALL", "LEAST"
-    usual = [getattr(product_parts, name) for name in names]
-    for name, value in zip(names, (size, size, 0), strict=True):
-        setattr(product_parts, name, value)
+def in_parts(chunk, block):
+    """Bytes that are computed, and normalised, at once."""
+    sizes = {"CHUNK": chunk, "SPARE": chunk, "BLOCK": block, "SMALL": block, "LEAST": 0}
+    usual = {name: getattr(product_parts, name) for name in sizes}
+    vars(product_parts).update(sizes)
     try:
         yield
     finally:
-        for name, value in zip(names, usual, strict=True):
-            setattr(product_parts, name, value)
+        vars(product_parts).update(usual)
 
 
-limits = st.sampled_from([2**20, 256, 64, 8])
+limits = st.sampled_from([(2**20, 2**20), (2**20, 64), (256, 64), (8, 8)])
 
 
 # ---------------------------------------------------------- the same as the composition
@@ -77,10 +75,10 @@ limits = st.sampled_from([2**20, 256, 64, 8])
 
 @both
 @given(products(), limits)
-def test_a_fused_product_is_its_composition_over_any_axes(name, operands, size):
+def test_a_fused_product_is_its_composition_over_any_axes(name, operands, sizes):
     a, b, axis = operands
     function, composition = pair(name, axis)
-    with in_blocks_of(size):
+    with in_parts(*sizes):
         got = function(a, b)
     np.testing.assert_allclose(got, composition(a, b), rtol=1e-10, atol=1e-12)
 
@@ -88,7 +86,7 @@ def test_a_fused_product_is_its_composition_over_any_axes(name, operands, size):
 @both
 @given(products(), limits, st.sampled_from([(0,), (1,), (0, 1)]))
 def test_gradients_and_their_derivatives_are_those_of_the_composition(
-    name, operands, size, argnums
+    name, operands, sizes, argnums
 ):
     a, b, axis = operands
     rng = np.random.default_rng(0)
@@ -96,7 +94,7 @@ def test_gradients_and_their_derivatives_are_those_of_the_composition(
     results = []
     for function in pair(name, axis):
         gradient = funcad.grad(scalar(function), argnums)
-        with in_blocks_of(size):
+        with in_parts(*sizes):
             pushed = funcad.jvp(function, (a, b), tangents)[1]
             results.append([pushed, *gradient(a, b)])
             results[-1] += funcad.jvp(gradient, (a, b), tangents)[1]
@@ -274,7 +272,7 @@ def test_operands_in_any_layout(name):
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(3, 40)).T, rng.normal(size=(4, 6))[:, ::2].T
     function, composition = pair(name)
-    with in_blocks_of(64):
+    with in_parts(256, 64):
         np.testing.assert_allclose(function(a, b), composition(a, b), rtol=1e-12)
         got = funcad.grad(scalar(function), (0, 1))(a, b)
     want = funcad.grad(scalar(composition), (0, 1))(a, b)
@@ -326,7 +324,7 @@ def agree_with_formulas(a, b, ct, eps, close):
     "of_a, of_b", [(1, 1), (1e6, 1e-5), (1e-3, 1e3), (1e17, 1e-22)]
 )
 def test_layer_norm_of_long_rows_keeps_its_digits(of_a, of_b, dtype, close, eps):
-    with in_blocks_of(64), np.errstate(all="raise", under="ignore"):
+    with in_parts(256, 64), np.errstate(all="raise", under="ignore"):
         agree_with_formulas(*long_rows(dtype, of_a, of_b), eps, close)
 
 
@@ -339,7 +337,7 @@ def test_long_rows_are_normalised_in_the_operands(wrt, monkeypatch):
 
     for name in ("_scale", "_centre_and_scale", "_write_unscaled"):
         monkeypatch.setattr(fused_layer_norm, name, refuse)
-    with in_blocks_of(64):
+    with in_parts(256, 64):
         y, r = registry["matmul_standardize"](a, b, axis=(1,), eps=1e-5)
         cotangent = registry["matmul_standardize_cotangent"]
         got = cotangent(ct, 0 * r, a, b, y, r, axis=(1,), wrt=wrt)
@@ -354,7 +352,7 @@ def test_rows_that_nearly_cancel_are_added_up_themselves(eps):
     a, b, ct = long_rows(np.float32, k=2)
     b[1] = b[0] + np.float32(1e-3) * ct[0]
     a[::2] = [[1, -1]] + np.float32(1e-4) * a[::2]
-    with in_blocks_of(64):
+    with in_parts(256, 64):
         got, pullback = funcad.vjp(lambda a: nn.matmul_layer_norm(a, b, eps=eps), a)
     composed, usual = funcad.vjp(lambda a: nn.layer_norm(a @ b, eps=eps), a)
     want, exact = normalised(a, b, eps)
@@ -370,7 +368,7 @@ def test_rows_that_nearly_cancel_are_added_up_themselves(eps):
 def test_an_infinite_entry_spoils_its_row_alone(value):
     a, b, _ = long_rows(np.float32)
     a[5] = value
-    with in_blocks_of(64), np.errstate(invalid="ignore"):
+    with in_parts(256, 64), np.errstate(invalid="ignore"):
         got = nn.matmul_layer_norm(a, b)
     assert np.isnan(got[5]).all()
     want = normalised(a[6:], b, 1e-5)[0]
@@ -388,7 +386,7 @@ def test_softmax_is_stable_where_only_some_blocks_are_large(dtype, size):
     a[20:] *= dtype(size)
     ct = rng.normal(size=(30, 4)).astype(dtype)
     function, composition = pair("softmax")
-    with np.errstate(all="raise", under="ignore"), in_blocks_of(64):
+    with np.errstate(all="raise", under="ignore"), in_parts(256, 64):
         got, pullback = funcad.vjp(function, a, b)
         slopes = pullback(ct)
     want, composed = funcad.vjp(composition, a, b)
@@ -405,7 +403,7 @@ def test_softmax_of_any_exponents_gives_no_warning(size):
     rng = np.random.default_rng(0)
     a = np.full((40, 1), size, np.float32)
     b = (1 + rng.random((1, 5)) / 10).astype(np.float32)
-    with np.errstate(all="raise", under="ignore"), in_blocks_of(64):
+    with np.errstate(all="raise", under="ignore"), in_parts(256, 64):
         got = nn.matmul_softmax(a, b)
     want = nn.softmax(np.matmul(a.astype(float), b.astype(float)))
     np.testing.assert_allclose(got, want, rtol=3e-5)

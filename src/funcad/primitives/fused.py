@@ -158,19 +158,21 @@ def product_through(rows: Rows) -> Primitive:
     def in_blocks(a: Array, b: Array, out: Array, axis: Shape, params: Params) -> Any:
         b, finish = rows.begin(a, b, axis)
         others = None
-        for index in parts.blocks(a, b, out.shape, axis):
-            block, factors = part_of(out, index), factors_of(index, a, b)
-            np.matmul(*factors, out=block)
-            found = finish(block, axis, **params)
-            if found is None:
-                finish = rows.careful
-                np.matmul(*factors, out=block)
+        for chunk in parts.chunks(a, b, out.shape, axis, parts.CHUNK):
+            x, factors = part_of(out, chunk), factors_of(chunk, a, b)
+            np.matmul(*factors, out=x)
+            for index in parts.blocks(x, axis):
+                block = part_of(x, index)
                 found = finish(block, axis, **params)
-            if index is None:
-                return found
-            others = others or own_space(out, axis)
-            for other, value in zip(others, found, strict=True):
-                part_of(other, index)[...] = value
+                if found is None:
+                    finish = rows.careful
+                    np.matmul(*factors_of(index, *factors), out=block)
+                    found = finish(block, axis, **params)
+                if chunk is index is None:
+                    return found
+                others = others or own_space(out, axis)
+                for other, value in zip(others, found, strict=True):
+                    part_of(part_of(other, chunk), index)[...] = value
         return others or own_space(out, axis)
 
     def own_space(out: Array, axis: Shape) -> list[Array]:
@@ -245,13 +247,15 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
         x, y, flat_axis, results, flat = flattened(x, y, axis, results)
         pairs = [(x, y), *(flattened(*pair, axis, [])[:2] for pair in more)]
         outs = [np.empty(v.shape, v.dtype) for v in results]
-        for index in parts.blocks(x, y, outs[0].shape, flat_axis):
-            t, *rest = [part_of(v, index) for v in outs]
-            own = [part_of(v, index) for v in results]
-            np.matmul(*factors_of(index, *pairs[0]), out=t)
+        for chunk in parts.chunks(x, y, outs[0].shape, flat_axis, parts.CHUNK):
+            t, *rest = [part_of(v, chunk) for v in outs]
+            own = [part_of(v, chunk) for v in results]
+            np.matmul(*factors_of(chunk, *pairs[0]), out=t)
             for pair in pairs[1:]:
-                t += np.matmul(*factors_of(index, *pair))
-            rows.block_tangent(t, rest, own, flat_axis)
+                t += np.matmul(*factors_of(chunk, *pair))
+            for index in parts.blocks(t, flat_axis):
+                stats, here = ([part_of(v, index) for v in vs] for vs in (rest, own))
+                rows.block_tangent(part_of(t, index), stats, here, flat_axis)
         return restored(tuple(outs), flat)
 
     def tangent_abstract(*args: Any, axis: Shape, wrt: Shape) -> Any:
@@ -327,15 +331,16 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
         outs = [new((a, b)[i].shape, a.dtype) for i in wrt]
         b, write, settle = rows.begin_back(a, b, axis)
         buffer = None
-        for index in parts.blocks(a, b, cts[0].shape, axis):
-            given = [part_of(v, index) for v in (*cts, *results)]
-            if buffer is None:  # the first block is the largest
+        size = max(parts.SPARE, cts[0].nbytes // 3)
+        for chunk in parts.chunks(a, b, cts[0].shape, axis, size):
+            given = [part_of(v, chunk) for v in (*cts, *results)]
+            if buffer is None:  # the first chunk is the largest
                 buffer = np.empty(given[0].size, a.dtype)
             c = buffer[: given[0].size].reshape(given[0].shape)
             write(c, given[:count], given[count:], axis)
             # the right operand's first: its product takes less of what is in the cache
             for i, out in reversed([*zip(wrt, outs, strict=True)]):
-                accumulate(out, i, c, index, a, b)
+                accumulate(out, i, c, chunk, a, b)
         if settle and 1 in wrt:
             settle(outs[-1])
         return outs

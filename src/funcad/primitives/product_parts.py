@@ -20,32 +20,48 @@ from funcad.primitives.shape import Shape
 
 Index = tuple[slice, ...]
 
-BLOCK = 3 * 2**20
-"""Bytes of the block of a product that is computed at once, and then normalised.
+CHUNK = 16 * 2**20
+"""Bytes of the part of a product that is computed at once, into the result.
 
-It is still in the cache that the cores share when it is needed again.  A block that
-fits the cache of one core costs more than it saves: BLAS shares a product among threads
-and packs the right operand anew for each.
+They fit the cache that cores share.  BLAS takes longer for several smaller products.
 """
+
+SPARE = 3 * 2**20
+"""Bytes of the part of its cotangent that is there at once."""
+
+BLOCK = 2**20
+"""Bytes of the block of a computed part that is then taken through all passes."""
 
 SMALL = 2**18
 """Bytes of a product that is done in the time that a look for its parts would take."""
 
 LEAST = 8
-"""How many times as many rows as the right operand a block has at least.
+"""How many times as many rows as the right operand such parts have at least.
 
-What is done for each block with an array of that operand's size does not count then.
+What is done for each with an array of that operand's size does not count then.
 """
 
 
-def blocks(a: Array, b: Array, shape: Shape, axis: Shape) -> Iterable[Index | None]:
-    """Blocks of the product ``a @ b``, of that shape, that hold whole rows.
+def chunks(
+    a: Array, b: Array, shape: Shape, axis: Shape, size: int
+) -> Iterable[Index | None]:
+    """Parts of the product ``a @ b``, of that shape, of about so many bytes."""
+    limit = max(size // a.itemsize, LEAST * a.shape[-1] * b.shape[-1])
+    return _within(shape, axis, limit)
+
+
+def blocks(x: Array, axis: Shape) -> Iterable[Index | None]:
+    """Parts of an array that are taken through all passes one after the other."""
+    return _within(x.shape, axis, BLOCK // x.itemsize)
+
+
+def _within(shape: Shape, axis: Shape, limit: int) -> Iterable[Index | None]:
+    """Parts of at most ``limit`` entries that hold whole rows.
 
     Rows are those over ``axis``; the last axis is never parted.  ``None`` stands for
     the whole.
     """
     size = math.prod(shape)
-    limit = max(BLOCK // a.itemsize, LEAST * a.shape[-1] * b.shape[-1])
     if size <= limit:
         return (None,) if size else ()
     free = [k for k, n in enumerate(shape[:-1]) if k not in axis and n > 1]
