@@ -3,7 +3,8 @@
 ``softmax(a @ b)`` as two operations writes the product to memory and reads it again.
 Here a block of rows of the product is normalised in the place where it was computed,
 which is its place in the result; the way back needs the result and a number a row, so
-that nothing else of the product's size is ever there.
+that nothing else of the product's size is ever there.  Some functions of rows can be
+folded into the operands, and need no pass over the product.
 
 A primitive ``matmul_...`` made here has two relatives.  With X = A B, the derivative of
 the rows' function N at X is a matrix a row, T, that is known from the results.  The
