@@ -11,8 +11,9 @@ import numpy as np
 from funcad.core import tree
 from funcad.core.errors import ArgumentError
 from funcad.core.tracing import array_type_of
+from funcad.profiling import shortcuts
 from funcad.profiling.reading import resolved
-from funcad.profiling.recording import Profiled, ProfileTrace, aval, root
+from funcad.profiling.recording import ProfileTrace, aval, profiled, root
 from funcad.profiling.report import Profile
 from funcad.transforms.arguments import argument_name, check_leaves, wraps
 
@@ -93,7 +94,7 @@ def profile(
         return Profile(
             name=name,
             result=run.result,
-            resolve=lambda: resolved(run.log, run.start, run.thread, arguments),
+            resolve=lambda: resolved(run.log, run.start, arguments),
             seconds=(run.stop - run.start) * 1e-9,
             array_type=array_type_of(leaves),
         )
@@ -124,12 +125,11 @@ class Run(NamedTuple):
     log: list[Any]
     start: int
     stop: int
-    thread: int
 
 
 def _run(f: Callable[..., Any], leaves: Sequence[Any], treedef: Any) -> Run:
     trace = ProfileTrace(leaves)
-    watched = [Profiled(trace, x, aval(x)) if _is_watched(x) else x for x in leaves]
+    watched = [profiled(trace, x, *aval(x)) if _is_watched(x) else x for x in leaves]
     try:
         args, kwargs = tree.unflatten(treedef, watched)
         del watched
@@ -140,11 +140,12 @@ def _run(f: Callable[..., Any], leaves: Sequence[Any], treedef: Any) -> Run:
         check_leaves(outs, out_tree, "profile", "output")
     finally:
         trace.alive = False
+        trace.append = None
     # deaths from here on are none of the function's; references call their own list
     log = trace.log[:]
     trace.log.clear()
     result = tree.unflatten(out_tree, [trace.unpack(x) for x in outs])
-    return Run(result, log, start, stop, trace.thread)
+    return Run(result, log, start, stop)
 
 
 def _is_watched(x: Any) -> bool:

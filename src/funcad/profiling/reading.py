@@ -7,13 +7,16 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
+from funcad.core.errors import BackwardLine, line_in
 from funcad.core.tracing import Params, Primitive, ShapedArray, aval_of
 from funcad.profiling.recording import Body, Event
 from funcad.profiling.report import Operation, Span
 
+_REFERENCES = (weakref.ref, weakref.ProxyType)
+
 
 def resolved(
-    log: Sequence[Any], begin: int, thread: int, arguments: set[int]
+    log: Sequence[Any], begin: int, arguments: set[int]
 ) -> tuple[list[Operation], list[Span], float]:
     """What a log says.
 
@@ -23,8 +26,6 @@ def resolved(
         As `ProfileTrace` writes it.
     begin : int
         When the function was called, in nanoseconds.
-    thread : int
-        The thread that it was called in.
     arguments : set of int
         Identities of the memory that the function was given.
 
@@ -43,9 +44,7 @@ def resolved(
     lines: dict[Any, Any] = {}
     recording = 0
     for entry in log:
-        if type(entry) is int:
-            recording += entry
-        elif type(entry) is weakref.ref:
+        if type(entry) in _REFERENCES:
             memory.free(entry)
         elif type(entry) is Span:
             spans.append(
@@ -77,26 +76,32 @@ def resolved(
             memory.hold(entry.held)
         else:
             event = Event(*entry)
-            recording -= event.stop
-            outputs = event.outputs
+            recording += event.recorded - event.stop
             held = event.held
-            if type(outputs) is tuple:
-                outputs = [outputs]
-                held = (held, event.identity, _nbytes(ShapedArray(*outputs[0])))
+            if type(held) is list:
+                outputs = [ShapedArray(*pair) for pair in event.shape]
+            else:
+                outputs = [ShapedArray(event.shape, event.dtype)]
+                nbytes = _nbytes(outputs[0])
+                held = () if held is None else (held, event.identity, nbytes)
             fresh = memory.hold(held)
+            line = _line(event.code, event.offset, lines)
             operations.append(
                 _operation(
                     event.primitive,
                     event.params,
-                    [ShapedArray(*x) for x in event.inputs],
-                    [ShapedArray(*x) for x in outputs],
+                    [
+                        ShapedArray(*pair)
+                        for pair in zip(event.inputs[::2], event.inputs[1::2])
+                    ],
+                    outputs,
                     start=(event.start - begin) * 1e-9,
                     seconds=(event.stop - event.start) * 1e-9,
-                    line=_line(event.place, event.offset, lines),
-                    thread=thread if event.thread is None else event.thread,
-                    backward=event.backward,
+                    line=line,
+                    thread=event.thread,
+                    backward=type(line) is BackwardLine,
                     # a result that lies in its operand's memory was not computed
-                    view=bool(held) and not fresh,
+                    view=event.held is None or (bool(held) and not fresh),
                     live=memory.live,
                 )
             )
@@ -177,19 +182,17 @@ def _nbytes(aval: ShapedArray) -> int:
     return math.prod(aval.shape) * aval.dtype.itemsize
 
 
-def _line(place: Any, offset: int, known: dict[Any, Any]) -> tuple[str, int] | None:
+def _line(code: Any, offset: int, known: dict[Any, Any]) -> tuple[str, int] | None:
     """File and number of the line that an offset of the user's code belongs to."""
-    if place is None:
+    if code is None:
         return None
-    if isinstance(place, str):
-        return place, offset
     # hashing code takes long, and it stays alive in the log
-    key = id(place), offset
+    key = id(code), offset
     if key not in known:
         numbers = (
             number
-            for first, end, number in place.co_lines()
+            for first, end, number in code.co_lines()
             if first <= offset < end and number is not None
         )
-        known[key] = place.co_filename, next(numbers, place.co_firstlineno)
+        known[key] = line_in(code, next(numbers, code.co_firstlineno))
     return known[key]  # type: ignore[no-any-return]

@@ -6,7 +6,8 @@ is what is really computed, the operations of derivatives among them.
 
 The cost of watching must not hide what is watched, so that an operation leaves a tuple
 in a list and nothing more; :mod:`funcad.profiling.reading` works out of the list what
-it means, when the function has returned.
+it means, when the function has returned.  Most operations come by a still shorter way,
+:mod:`funcad.profiling.shortcuts`, which leaves the same.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 
 from funcad.backends import backend_of_type
 from funcad.compile.compiled import compiled
-from funcad.core.errors import RUN_AT, is_user_file
+from funcad.core.errors import USER_FILES, BACKWARD
 from funcad.core.program import Equation, Program
 from funcad.core.tracing import (
     PYTHON_SCALARS,
@@ -38,38 +39,27 @@ from funcad.core.tracing import (
     shape_of,
 )
 from funcad.profiling.report import Span
-from funcad.transforms.linear import transpose
 
 Aval = tuple[tuple[int, ...], Any]
 
 _now = time.perf_counter_ns
 _thread = threading.get_ident
 _frame = sys._getframe
-_reference = weakref.ref
+_proxy = weakref.proxy
 _ndarray = np.ndarray
-_TRANSPOSE = transpose.__code__
 _NO_MEMORY = (Tracer, np.generic, *PYTHON_SCALARS)
 # to ask a number itself takes longer than to record the operation
-_NUMBERS: dict[type, Aval] = {t: ((), np.result_type(t)) for t in PYTHON_SCALARS}
+NUMBERS: dict[type, Aval] = {t: ((), np.result_type(t)) for t in PYTHON_SCALARS}
 
 
 class Profiled(Tracer):
     """A value, the operations on which are timed."""
 
-    __slots__ = ("aval", "value")
-
-    def __init__(self, trace: Trace, value: Array, aval: Aval) -> None:
-        self._trace = trace
-        self.value = value
-        self.aval = aval
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.aval[0]
-
-    @property
-    def dtype(self) -> Any:
-        return self.aval[1]
+    # not asked for anew: that takes as long as a step of the recording
+    __slots__ = ("dtype", "shape", "value")
+    dtype: Any
+    shape: tuple[int, ...]
+    value: Array
 
     @property
     def weak(self) -> type | None:  # type: ignore[override]
@@ -96,23 +86,27 @@ class Event(NamedTuple):
 
     primitive: Primitive
     params: Params
-    inputs: list[Aval]
-    outputs: Aval | list[Aval]
-    """One aval where the result is an array in memory of its own, which is most."""
+    inputs: Sequence[Any]
+    """Shape, dtype, shape, and so on."""
+    shape: Any
+    """Of the result, or a list of shapes and dtypes where ``held`` is a list."""
+    dtype: Any
     start: int
     stop: int
-    """In nanoseconds; when recording ended is the log's next entry."""
-    place: Any
-    """The user's code, or a file where the next is the number of a line."""
+    """In nanoseconds."""
+    code: Any
+    """The user's, or ``None`` where none is."""
     offset: int
-    backward: bool
-    """Whether it is part of the transpose of an equation."""
+    """Of the instruction in the code."""
     held: Any
-    """Weak reference to the array; else, of the memory that results lie in, weak
-    reference, identity, bytes, and so on."""
+    """Weak reference to the result, an array in memory of its own; ``None`` where it
+    is a view; else, of the memory that results lie in, a list of weak reference,
+    identity, bytes, and so on."""
     identity: int
-    thread: int | None = None
-    """``None`` where it is the one that the function was called in."""
+    """Of the one result."""
+    thread: int
+    recorded: int
+    """When recording ended."""
 
 
 class Body(NamedTuple):
@@ -128,14 +122,6 @@ class Body(NamedTuple):
     """Of the memory that its results lie in, as in `Event`."""
 
 
-class _Ends(dict[str, bool]):
-    """Whether the search for the user's frame ends in a file, found out once."""
-
-    def __missing__(self, filename: str) -> bool:
-        ends = self[filename] = filename == RUN_AT.co_filename or is_user_file(filename)
-        return ends
-
-
 class ProfileTrace(Trace):
     """Runs every operation at once, and writes down when, on what and where from.
 
@@ -145,21 +131,108 @@ class ProfileTrace(Trace):
     alive when is read off it.
     """
 
-    __slots__ = ("is_end", "log", "nested", "thread", "wait", "watched")
+    __slots__ = ("append", "code", "log", "nested", "wait", "watched")
 
     def __init__(self, leaves: Sequence[Any]) -> None:
         super().__init__()
         self.log: list[Any] = []
-        self.is_end = _Ends()
-        self.thread = _thread()
+        # of the user's, that the last operation came from
+        self.code: Any = None
         # by identity, of programs that the watched ones keep alive
         self.watched: dict[int, Watched] = {}
         # whether there may be tracers of an outer transform inside of this one's
         self.nested = any(isinstance(x, Tracer) for x in leaves)
         backend = backend_of_type(array_type_of(leaves))
         self.wait = None if backend.name == "numpy" else backend.synchronize
+        # how to write into the log, where the shortcuts may
+        short = not self.nested and self.wait is None
+        self.append = self.log.append if short else None
 
     def process(
+        self, primitive: Primitive, args: Sequence[Array], params: Params
+    ) -> Any:
+        append = self.append
+        if append is None or primitive.dual is not None or len(args) > 2:
+            return self._process(primitive, args, params)
+        inputs: tuple[Any, ...]
+        if len(args) == 1:
+            (x,) = args
+            inputs = x.shape, x.dtype
+            x = x.value
+            start = _now()
+            try:
+                out = primitive.impl(x, **params) if params else primitive.impl(x)
+            except Exception as error:
+                out = recover(error, primitive, (x,), params)
+        else:
+            x, y = args
+            if type(x) is Profiled and type(y) is Profiled and x._trace is y._trace:
+                inputs = x.shape, x.dtype, y.shape, y.dtype
+                x, y = x.value, y.value
+            elif type(x) is Profiled and type(y) is _ndarray:
+                inputs = x.shape, x.dtype, y.shape, y.dtype
+                x = x.value
+            elif type(x) is _ndarray and type(y) is Profiled:
+                inputs = x.shape, x.dtype, y.shape, y.dtype
+                y = y.value
+            else:
+                return self._process(primitive, args, params)
+            start = _now()
+            try:
+                out = (
+                    primitive.impl(x, y, **params) if params else primitive.impl(x, y)
+                )
+            except Exception as error:
+                out = recover(error, primitive, (x, y), params)
+        stop = _now()
+        frame: Any = _frame(2)  # the nearest is this one's, the next no user's
+        code = frame.f_code
+        try:
+            if code is not self.code:
+                while not USER_FILES[code.co_filename]:
+                    frame = frame.f_back
+                    code = frame.f_code
+                self.code = code
+            offset = frame.f_lasti
+        except AttributeError:  # no frame is the user's
+            code, offset = None, 0
+        if type(out) is not _ndarray:
+            return self.record(
+                primitive, params, inputs, out, start, stop, code, offset
+            )
+        traced = Profiled()
+        traced._trace = self
+        traced.value = out
+        traced.shape = shape = out.shape
+        traced.dtype = dtype = out.dtype
+        if out.base is None:
+            held = _proxy(out, append)
+        elif primitive.view == "always":
+            held = None
+        else:
+            return self.record(
+                primitive, params, inputs, out, start, stop, code, offset
+            )
+        append(
+            (
+                primitive,
+                params,
+                inputs,
+                shape,
+                dtype,
+                start,
+                stop,
+                code,
+                offset,
+                held,
+                id(out),
+                _thread(),
+                _now(),
+            )
+        )
+        return traced
+
+    def _process(
         self, primitive: Primitive, args: Sequence[Array], params: Params
     ) -> Any:
         if primitive.dual is not None and not self.nested:
@@ -167,19 +240,17 @@ class ProfileTrace(Trace):
             if entry is not None:
                 return entry
         values = []
-        inputs = []
+        inputs: list[Any] = []
         for arg in args:
             if type(arg) is Profiled and arg._trace is self:
                 values.append(arg.value)
-                inputs.append(arg.aval)
-            elif type(arg) in _NUMBERS:
-                values.append(arg)
-                inputs.append(_NUMBERS[type(arg)])
+                inputs += (arg.shape, arg.dtype)
             else:
                 values.append(arg)
-                inputs.append(aval(arg))
+                inputs += aval(arg)
                 if isinstance(arg, Tracer):
                     self.nested = True
+                    self.append = None
         if self.wait is not None:
             self.wait()
         start = _now()
@@ -193,46 +264,42 @@ class ProfileTrace(Trace):
         if type(out) is not _ndarray:
             _wait_for(out)
         stop = _now()
+        code, offset = self.place(_frame(2))
+        return self.record(primitive, params, inputs, out, start, stop, code, offset)
+
+    def record(
+        self,
+        primitive: Primitive,
+        params: Params,
+        inputs: Sequence[Any],
+        out: Any,
+        start: int,
+        stop: int,
+        code: Any,
+        offset: int,
+    ) -> Any:
+        """Write down an operation of any result, and wrap that."""
         append = self.log.append
-        if type(out) is _ndarray and out.base is None:
-            outputs: Any = (out.shape, out.dtype)
-            traced: Any = Profiled(self, out, outputs)
-            held: Any = _reference(out, append)
-        else:
-            results = out if primitive.multiple else (out,)
-            outputs = [aval(x) for x in results]
-            held = [m for x in results for m in _memory(x, append)]
-            traced = tuple([Profiled(self, *pair) for pair in zip(results, outputs)])
-            if not primitive.multiple:
-                (traced,) = traced
-        is_end = self.is_end
-        backward = False
-        try:
-            frame: Any = _frame(2)  # the nearest is this one's, the next no user's
-            while not is_end[(place := frame.f_code).co_filename]:
-                frame = frame.f_back
-            offset = frame.f_lasti
-            if place is RUN_AT:
-                place, offset = frame.f_locals["line"]
-                backward = frame.f_back.f_code is _TRANSPOSE
-        except AttributeError:  # no frame is the user's
-            place, offset = None, 0
-        event = (
-            primitive,
-            params,
-            inputs,
-            outputs,
-            start,
-            stop,
-            place,
-            offset,
-            backward,
-            held,
-            id(out),
+        results = out if primitive.multiple else (out,)
+        avals = [aval(x) for x in results]
+        traced: Any = tuple([profiled(self, x, *a) for x, a in zip(results, avals)])
+        append(
+            (
+                *(primitive, params, inputs, avals, None, start, stop, code, offset),
+                [m for x in results for m in _memory(x, append)],
+                *(id(out), _thread(), _now()),
+            )
         )
-        append(event if _thread() == self.thread else (*event, _thread()))
-        append(_now())
-        return traced
+        return traced if primitive.multiple else traced[0]
+
+    def place(self, frame: Any) -> tuple[Any, int]:
+        """The user's code that runs in a frame or has called it, and where in it."""
+        while frame is not None:
+            code = frame.f_code
+            if USER_FILES[code.co_filename]:
+                return code, frame.f_lasti
+            frame = frame.f_back
+        return None, 0
 
     def _enter(
         self, primitive: Primitive, args: Sequence[Array], params: Params
@@ -254,7 +321,7 @@ class ProfileTrace(Trace):
                 outs = recover(error, primitive, values, watched)
             results = outs if primitive.multiple else (outs,)
             self.log.append([m for x in results for m in _memory(x, self.log.append)])
-            traced: Any = tuple([Profiled(self, x, aval(x)) for x in results])
+            traced: Any = tuple([profiled(self, x, *aval(x)) for x in results])
         elif primitive.body is not None:
             # the user's function
             outs = primitive.impl(*args, **params)
@@ -302,10 +369,20 @@ class ProfileTrace(Trace):
         return x.value if type(x) is Profiled and x._trace is self else x
 
 
+def profiled(trace: Trace, value: Array, shape: Any, dtype: Any) -> Profiled:
+    """A tracer of a value."""
+    traced = Profiled()
+    traced._trace = trace
+    traced.value = value
+    traced.shape = shape
+    traced.dtype = dtype
+    return traced
+
+
 def aval(x: Any) -> Aval:
     """Shape and dtype of an array or number."""
-    if type(x) in _NUMBERS:
-        return _NUMBERS[type(x)]
+    if type(x) in NUMBERS:
+        return NUMBERS[type(x)]
     try:
         return x.shape, x.dtype
     except AttributeError:
@@ -338,7 +415,7 @@ class Watched(Program):
 
     def evaluate(self, args: Sequence[Array]) -> list[Array | None]:
         trace = self._trace
-        watched = [Profiled(trace, x, aval(x)) for x in args]
+        watched = [profiled(trace, x, *aval(x)) for x in args]
         return [trace.unpack(x) for x in self._program.evaluate(watched)]
 
 
