@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import statistics
 import weakref
 from collections.abc import Sequence
 from typing import Any
 
 from funcad.core.errors import BackwardLine, line_in
 from funcad.core.tracing import Params, Primitive, ShapedArray, aval_of
-from funcad.profiling.recording import Body, Event
+from funcad.profiling.recording import Body, Event, Held
 from funcad.profiling.report import Operation, Span
 
+_INPUTS = Event._fields.index("inputs")
 _REFERENCES = (weakref.ref, weakref.ProxyType)
 
 
@@ -42,7 +44,9 @@ def resolved(
     spans: list[Span] = []
     memory = _Memory(arguments)
     lines: dict[Any, Any] = {}
-    recording = 0
+    watching = 0
+    recorded: list[int] = []
+    unmeasured = 0
     for entry in log:
         if type(entry) in _REFERENCES:
             memory.free(entry)
@@ -55,8 +59,8 @@ def resolved(
         elif type(entry) is list:
             memory.hold(entry)
         elif type(entry) is Body:
-            timed, watching = _timed(entry.stamps)
-            recording += watching
+            timed, stamping = _timed(entry.stamps)
+            watching += stamping
             for number, start, duration in timed:
                 e = entry.equations[number]
                 operations.append(
@@ -75,16 +79,20 @@ def resolved(
                 )
             memory.hold(entry.held)
         else:
-            event = Event(*entry)
-            recording += event.recorded - event.stop
+            event = Event(*entry[:_INPUTS], entry[_INPUTS:-1], entry[-1])
+            if event.recorded:
+                recorded.append(event.recorded - event.stop)
+            else:
+                unmeasured += 1
             held = event.held
             if type(held) is list:
-                outputs = [ShapedArray(*pair) for pair in event.shape]
+                outputs = [ShapedArray(*aval) for aval in event.shape]
+                view = not memory.hold(held) and bool(held)
             else:
                 outputs = [ShapedArray(event.shape, event.dtype)]
-                nbytes = _nbytes(outputs[0])
-                held = () if held is None else (held, event.identity, nbytes)
-            fresh = memory.hold(held)
+                view = held is None
+                if not view:
+                    memory.add(held, id(held), _nbytes(outputs[0]))
             line = _line(event.code, event.offset, lines)
             operations.append(
                 _operation(
@@ -101,11 +109,15 @@ def resolved(
                     thread=event.thread,
                     backward=type(line) is BackwardLine,
                     # a result that lies in its operand's memory was not computed
-                    view=event.held is None or (bool(held) and not fresh),
+                    view=view,
                     live=memory.live,
                 )
             )
-    return operations, spans, recording * 1e-9
+    recording = sum(recorded)
+    if recorded:
+        # now and then another thread, or the collector, has its turn meanwhile
+        recording += unmeasured * statistics.median(recorded)
+    return operations, spans, (watching + recording) * 1e-9
 
 
 def _timed(
@@ -159,17 +171,20 @@ class _Memory:
         self._sizes = dict.fromkeys(arguments, 0)
         self._of: dict[int, int] = {}
 
-    def hold(self, held: Sequence[Any]) -> bool:
+    def hold(self, held: Sequence[Held]) -> bool:
         """Count memory that results lie in; whether some of it is new."""
-        parts = iter(held)
         fresh = False
-        for reference, identity, size in zip(parts, parts, parts):
-            if identity not in self._sizes:
-                self._sizes[identity] = size
-                self._of[id(reference)] = identity
-                self.live += size
+        for reference, identities, nbytes in held:
+            if not any(i in self._sizes for i in identities):
+                self.add(reference, identities[0], nbytes)
                 fresh = True
         return fresh
+
+    def add(self, reference: Any, identity: int, nbytes: int) -> None:
+        """Count memory that is freed when a reference is found dead."""
+        self._sizes[identity] = nbytes
+        self._of[id(reference)] = identity
+        self.live += nbytes
 
     def free(self, reference: Any) -> None:
         """Take off what a reference was to, if it is the one that was counted."""

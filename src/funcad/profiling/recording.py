@@ -46,10 +46,16 @@ _now = time.perf_counter_ns
 _thread = threading.get_ident
 _frame = sys._getframe
 _proxy = weakref.proxy
+_references = weakref.getweakrefcount
 _ndarray = np.ndarray
 _NO_MEMORY = (Tracer, np.generic, *PYTHON_SCALARS)
 # to ask a number itself takes longer than to record the operation
 NUMBERS: dict[type, Aval] = {t: ((), np.result_type(t)) for t in PYTHON_SCALARS}
+
+
+UNTIMED = 0b11
+"""Bits of an operation's start, with any of which the time to record it is not taken:
+to look at the clock is a part of it, and one operation in four says what it is."""
 
 
 class Profiled(Tracer):
@@ -86,11 +92,6 @@ class Event(NamedTuple):
 
     primitive: Primitive
     params: Params
-    inputs: Sequence[Any]
-    """Shape, dtype, shape, and so on."""
-    shape: Any
-    """Of the result, or a list of shapes and dtypes where ``held`` is a list."""
-    dtype: Any
     start: int
     stop: int
     """In nanoseconds."""
@@ -100,13 +101,26 @@ class Event(NamedTuple):
     """Of the instruction in the code."""
     held: Any
     """Weak reference to the result, an array in memory of its own; ``None`` where it
-    is a view; else, of the memory that results lie in, a list of weak reference,
-    identity, bytes, and so on."""
-    identity: int
-    """Of the one result."""
+    is a view; else a `Held` for each of the results."""
     thread: int
+    shape: Any
+    """Of the result, or shapes and dtypes of the results where ``held`` is a list."""
+    dtype: Any
+    inputs: Sequence[Any]
+    """Shape, dtype, shape, and so on; each is an item of the tuple."""
     recorded: int
-    """When recording ended."""
+    """When recording ended, or 0 where it was not looked at."""
+
+
+class Held(NamedTuple):
+    """The memory that a result lies in."""
+
+    reference: Any
+    """A weak one."""
+    identities: list[int]
+    """Of the array that owns it, and of all weak references to that, by one of which
+    it is known if it is the result of another operation."""
+    nbytes: int
 
 
 class Body(NamedTuple):
@@ -118,8 +132,7 @@ class Body(NamedTuple):
     """Numbers of equations, and when they began and ended, in turns."""
     working: int
     """Bytes that the program takes while it runs, results included."""
-    held: Sequence[Any]
-    """Of the memory that its results lie in, as in `Event`."""
+    held: list[Held]
 
 
 class ProfileTrace(Trace):
@@ -158,7 +171,7 @@ class ProfileTrace(Trace):
         if len(args) == 1:
             (x,) = args
             inputs = x.shape, x.dtype
-            x = x.value
+            x = y = x.value
             start = _now()
             try:
                 out = primitive.impl(x, **params) if params else primitive.impl(x)
@@ -196,38 +209,34 @@ class ProfileTrace(Trace):
             offset = frame.f_lasti
         except AttributeError:  # no frame is the user's
             code, offset = None, 0
-        if type(out) is not _ndarray:
-            return self.record(
-                primitive, params, inputs, out, start, stop, code, offset
-            )
+        held: Any = None
+        if type(out) is not _ndarray or primitive.view != "always":
+            if type(out) is not _ndarray or (
+                out.base is not None or out is x or out is y or _references(out)
+            ):
+                return self.record(
+                    primitive, params, inputs, out, start, stop, code, offset
+                )
+            held = _proxy(out, append)
         traced = Profiled()
         traced._trace = self
         traced.value = out
         traced.shape = shape = out.shape
         traced.dtype = dtype = out.dtype
-        if out.base is None:
-            held = _proxy(out, append)
-        elif primitive.view == "always":
-            held = None
-        else:
-            return self.record(
-                primitive, params, inputs, out, start, stop, code, offset
-            )
         append(
             (
                 primitive,
                 params,
-                inputs,
-                shape,
-                dtype,
                 start,
                 stop,
                 code,
                 offset,
                 held,
-                id(out),
                 _thread(),
-                _now(),
+                shape,
+                dtype,
+                *inputs,
+                0 if start & UNTIMED else _now(),
             )
         )
         return traced
@@ -283,11 +292,11 @@ class ProfileTrace(Trace):
         results = out if primitive.multiple else (out,)
         avals = [aval(x) for x in results]
         traced: Any = tuple([profiled(self, x, *a) for x, a in zip(results, avals)])
+        held = _held(results, append)
         append(
             (
-                *(primitive, params, inputs, avals, None, start, stop, code, offset),
-                [m for x in results for m in _memory(x, append)],
-                *(id(out), _thread(), _now()),
+                *(primitive, params, start, stop, code, offset),
+                *(held, _thread(), avals, None, *inputs, _now()),
             )
         )
         return traced if primitive.multiple else traced[0]
@@ -320,7 +329,7 @@ class ProfileTrace(Trace):
             except Exception as error:
                 outs = recover(error, primitive, values, watched)
             results = outs if primitive.multiple else (outs,)
-            self.log.append([m for x in results for m in _memory(x, self.log.append)])
+            self.log.append(_held(results, self.log.append))
             traced: Any = tuple([profiled(self, x, *aval(x)) for x in results])
         elif primitive.body is not None:
             # the user's function
@@ -360,7 +369,7 @@ class ProfileTrace(Trace):
             outs = run(*values)  # raises an error that is explained
         _wait_for(outs)
         working = run.working
-        held = [m for x in outs for m in _memory(x, self.log.append)]
+        held = _held(outs, self.log.append)
         self.log.append(Body(_thread(), equations, stamps, working, held))
         return outs
 
@@ -389,15 +398,18 @@ def aval(x: Any) -> Aval:
         return shape_of(x), dtype_of(x)
 
 
-def _memory(x: Any, died: Callable[[Any], None]) -> tuple[Any, ...]:
-    """The memory that a result lies in, where it can be told when it is freed."""
-    if isinstance(x, _NO_MEMORY):
-        return ()
-    x = root(x)
-    try:
-        return weakref.ref(x, died), id(x), x.nbytes
-    except TypeError:  # of a class without weak references
-        return ()
+def _held(results: Sequence[Any], died: Callable[[Any], None]) -> list[Held]:
+    """The memory that results lie in, where it can be told when it is freed."""
+    held = []
+    for x in results:
+        if not isinstance(x, _NO_MEMORY):
+            x = root(x)
+            identities = [id(x), *map(id, weakref.getweakrefs(x))]
+            try:
+                held.append(Held(weakref.ref(x, died), identities, x.nbytes))
+            except TypeError:  # of a class without weak references
+                continue
+    return held
 
 
 class Watched(Program):

@@ -24,7 +24,7 @@ from funcad.core.tracing import Tracer
 from funcad.numpy.dispatch import PRIMITIVES
 from funcad.numpy.operators import BINARY, COMPARISONS, UNARY
 from funcad.primitives.contraction import matmul
-from funcad.profiling.recording import NUMBERS, Profiled
+from funcad.profiling.recording import NUMBERS, UNTIMED, Profiled
 
 _SHORTCUT = """
 def shortcut(primitive, ordinary):
@@ -52,30 +52,30 @@ def shortcut(primitive, ordinary):
             offset = frame.f_lasti
         except AttributeError:  # no frame is the user's
             code, offset = None, 0
-        if type(out) is not ndarray or out.base is not None:
+        if type(out) is not ndarray:
+            inputs = {inputs}
             return trace.record(
-                primitive, NO_PARAMS, avals, out, start, stop, code, offset
+                primitive, NO_PARAMS, inputs, out, start, stop, code, offset
             )
         traced = Profiled()
         traced._trace = trace
         traced.value = out
-        traced.shape = shape = out.shape
-        traced.dtype = dtype = out.dtype
+        traced.shape = shape = {shape}
+        traced.dtype = dtype = {dtype}
         append(
             (
                 primitive,
                 NO_PARAMS,
-                avals,
-                shape,
-                dtype,
                 start,
                 stop,
                 code,
                 offset,
                 proxy(out, append),
-                id(out),
                 thread(),
-                now(),
+                shape,
+                dtype,
+                {inputs},
+                0 if start & UNTIMED else now(),
             )
         )
         return traced
@@ -83,42 +83,50 @@ def shortcut(primitive, ordinary):
 """
 _ONE = """
         x = self.value
-        avals = self.shape, self.dtype
+        shape_x = self.shape
+        dtype_x = self.dtype
 """
 _TWO = """
         x = self.value
+        shape_x = self.shape
+        dtype_x = self.dtype
         kind = type(other)
         if kind is Profiled and other._trace is trace:
             y = other.value
-            avals = self.shape, self.dtype, other.shape, other.dtype
+            shape_y = other.shape
+            dtype_y = other.dtype
         elif kind is ndarray:
             y = other
-            avals = self.shape, self.dtype, y.shape, y.dtype
+            shape_y = other.shape
+            dtype_y = other.dtype
         elif kind in NUMBERS:
             y = other
-            avals = self.shape, self.dtype, *NUMBERS[kind]
+            shape_y, dtype_y = NUMBERS[kind]
         else:
             return ordinary(self, other)
 """
 _REFLECTED = """
         y = self.value
+        shape_y = self.shape
+        dtype_y = self.dtype
         x = other
         kind = type(other)
         if kind is ndarray:
-            avals = x.shape, x.dtype, self.shape, self.dtype
+            shape_x = other.shape
+            dtype_x = other.dtype
         elif kind in NUMBERS:
-            avals = *NUMBERS[kind], self.shape, self.dtype
+            shape_x, dtype_x = NUMBERS[kind]
         else:
             return ordinary(self, other)
 """
 _MATRICES = """
-        if len(avals[0]) != 2 or len(avals[2]) != 2:
+        if len(shape_x) != 2 or len(shape_y) != 2:
             return ordinary(self, other)
 """
 _PRIMITIVE = """
         primitive = PRIMITIVES.get(ufunc)
         if primitive is None:
-            return ordinary(self, ufunc, method, *inputs)
+            return ordinary(self, ufunc, method, *operands)
 """
 
 
@@ -128,6 +136,9 @@ def _shortcut(
     operands: str,
     result: str,
     unfit: str = "",
+    inputs: str = "shape_x, dtype_x, shape_y, dtype_y",
+    shape: str = "shape_x if shape_x == shape_y else out.shape",
+    dtype: str = "out.dtype",
 ) -> Any:
     """Function of a primitive and of a method that returns the method's shortcut."""
     namespace = {
@@ -135,6 +146,7 @@ def _shortcut(
         "NUMBERS": NUMBERS,
         "PRIMITIVES": PRIMITIVES,
         "Profiled": Profiled,
+        "UNTIMED": UNTIMED,
         "USER_FILES": USER_FILES,
         "getframe": sys._getframe,
         "matmul": np.matmul,
@@ -149,23 +161,36 @@ def _shortcut(
         unfit=unfit,
         operands=operands.strip("\n"),
         result=result,
+        inputs=inputs,
+        shape=shape,
+        dtype=dtype,
     )
     exec(compile(source, __file__, "exec"), namespace)
     return namespace["shortcut"]
 
 
 def _install() -> None:
+    of_one = {"inputs": "shape_x, dtype_x", "shape": "shape_x"}
     ufunc = _shortcut(
         "call_ufunc",
-        "self, ufunc, method, *inputs, **options",
+        "self, ufunc, method, *operands, **options",
         _PRIMITIVE + _ONE,
         "primitive.impl(x)",
-        ' or options or len(inputs) != 1 or method != "__call__"',
+        ' or options or len(operands) != 1 or method != "__call__"',
+        **of_one,
     )
-    one = _shortcut("unary", "self", _ONE, "primitive.impl(x)")
-    two = _shortcut("binary", "self, other", _TWO, "primitive.impl(x, y)")
-    reflected = _shortcut("reflected", "self, other", _REFLECTED, "primitive.impl(x, y)")
-    product = _shortcut("product", "self, other", _TWO + _MATRICES, "matmul(x, y)")
+    unary = _shortcut("unary", "self", _ONE, "primitive.impl(x)", **of_one)
+    two = "self, other"
+    binary = _shortcut("binary", two, _TWO, "primitive.impl(x, y)")
+    reflected = _shortcut("reflected", two, _REFLECTED, "primitive.impl(x, y)")
+    product = _shortcut(
+        "product",
+        two,
+        _TWO + _MATRICES,
+        "matmul(x, y)",
+        shape="(shape_x[0], shape_y[1])",
+        dtype="dtype_x if dtype_x is dtype_y else out.dtype",
+    )
 
     def install(name: str, shortcut: Any, primitive: Any) -> None:
         setattr(Profiled, name, shortcut(primitive, getattr(Tracer, name)))
@@ -173,9 +198,9 @@ def _install() -> None:
     install("__array_ufunc__", ufunc, None)
     install("__matmul__", product, matmul)
     for name, primitive in UNARY.items():
-        install(f"__{name}__", one, primitive)
+        install(f"__{name}__", unary, primitive)
     for name, primitive in (BINARY | COMPARISONS).items():
-        install(f"__{name}__", two, primitive)
+        install(f"__{name}__", binary, primitive)
     for name, primitive in BINARY.items():
         install(f"__r{name}__", reflected, primitive)
 
