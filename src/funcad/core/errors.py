@@ -47,9 +47,13 @@ def is_user_file(filename: str) -> bool:
     return USER_FILES[filename]
 
 
-def user_line() -> tuple[str, int] | None:
-    """File and line number of the innermost frame that is the user's own code."""
-    frame = sys._getframe(1)
+def user_line(above: int = 0) -> tuple[str, int] | None:
+    """File and line number of the innermost frame that is the user's own code.
+
+    So many frames ``above`` the caller's are known to be none, and not looked at:
+    Python makes an object of each frame that is.
+    """
+    frame = sys._getframe(1 + above)
     while frame is not None:
         code = frame.f_code
         if USER_FILES[code.co_filename]:
@@ -85,7 +89,7 @@ class _Callers(dict[tuple[str, int], Callable[..., Any]]):
         code = (lambda function, *args: function(*args)).__code__.replace(
             co_filename=filename, co_firstlineno=number or 0, co_name=self.name
         )
-        caller = self[tuple(line)] = types.FunctionType(code, {})
+        caller = self[filename, number] = types.FunctionType(code, {})
         return caller
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from funcad.core import tree
 from funcad.core.errors import ArgumentError
 from funcad.core.tracing import array_type_of
-from funcad.profiling import shortcuts
+from funcad.profiling import shortcuts  # noqa: F401
 from funcad.profiling.reading import resolved
 from funcad.profiling.recording import ProfileTrace, aval, profiled, root
 from funcad.profiling.report import Profile
@@ -86,9 +86,10 @@ def profile(
     def profiled(*args: Any, **kwargs: Any) -> Profile:
         leaves, treedef = tree.flatten((args, kwargs))
         check_leaves(leaves, treedef, "profile", name=argument_name)
+        array_type = array_type_of(leaves)
         for _ in range(warmup):
-            _run(f, leaves, treedef)
-        runs = [_run(f, leaves, treedef) for _ in range(repeat)]
+            _run(f, leaves, treedef, array_type)
+        runs = [_run(f, leaves, treedef, array_type) for _ in range(repeat)]
         run = min(runs, key=lambda run: run.stop - run.start)
         arguments = {id(root(x)) for x in leaves}
         return Profile(
@@ -96,7 +97,7 @@ def profile(
             result=run.result,
             resolve=lambda: resolved(run.log, run.start, arguments),
             seconds=(run.stop - run.start) * 1e-9,
-            array_type=array_type_of(leaves),
+            array_type=array_type,
         )
 
     return profiled
@@ -127,8 +128,10 @@ class Run(NamedTuple):
     stop: int
 
 
-def _run(f: Callable[..., Any], leaves: Sequence[Any], treedef: Any) -> Run:
-    trace = ProfileTrace(leaves)
+def _run(
+    f: Callable[..., Any], leaves: Sequence[Any], treedef: Any, array_type: type
+) -> Run:
+    trace = ProfileTrace(leaves, array_type)
     watched = [profiled(trace, x, *aval(x)) if _is_watched(x) else x for x in leaves]
     try:
         args, kwargs = tree.unflatten(treedef, watched)

@@ -79,7 +79,9 @@ def resolved(
                 )
             memory.hold(entry.held)
         else:
-            event = Event(*entry[:_INPUTS], entry[_INPUTS:-1], entry[-1])
+            event = Event(
+                *entry[:_INPUTS], inputs=entry[_INPUTS:-1], recorded=entry[-1]
+            )
             if event.recorded:
                 recorded.append(event.recorded - event.stop)
             else:
@@ -91,7 +93,7 @@ def resolved(
             else:
                 outputs = [ShapedArray(event.shape, event.dtype)]
                 view = held is None
-                if not view:
+                if type(held) is weakref.ProxyType:
                     memory.add(held, id(held), _nbytes(outputs[0]))
             line = _line(event.code, event.offset, lines)
             operations.append(
@@ -113,7 +115,7 @@ def resolved(
                     live=memory.live,
                 )
             )
-    recording = sum(recorded)
+    recording: float = sum(recorded)
     if recorded:
         # now and then another thread, or the collector, has its turn meanwhile
         recording += unmeasured * statistics.median(recorded)

@@ -23,7 +23,7 @@ import numpy as np
 
 from funcad.backends import backend_of_type
 from funcad.compile.compiled import compiled
-from funcad.core.errors import USER_FILES, BACKWARD
+from funcad.core.errors import USER_FILES
 from funcad.core.program import Equation, Program
 from funcad.core.tracing import (
     PYTHON_SCALARS,
@@ -54,8 +54,11 @@ NUMBERS: dict[type, Aval] = {t: ((), np.result_type(t)) for t in PYTHON_SCALARS}
 
 
 UNTIMED = 0b11
-"""Bits of an operation's start, with any of which the time to record it is not taken:
-to look at the clock is a part of it, and one operation in four says what it is."""
+"""Bits of an operation's start with any of which the time to record it is not taken.
+
+To look at the clock is a good part of it, and one operation in four says what it is;
+the first one from the user's code always does.
+"""
 
 
 class Profiled(Tracer):
@@ -101,7 +104,8 @@ class Event(NamedTuple):
     """Of the instruction in the code."""
     held: Any
     """Weak reference to the result, an array in memory of its own; ``None`` where it
-    is a view; else a `Held` for each of the results."""
+    is a view, an empty tuple where it is a number; else a list of the `Held` of the
+    results."""
     thread: int
     shape: Any
     """Of the result, or shapes and dtypes of the results where ``held`` is a list."""
@@ -146,7 +150,7 @@ class ProfileTrace(Trace):
 
     __slots__ = ("append", "code", "log", "nested", "wait", "watched")
 
-    def __init__(self, leaves: Sequence[Any]) -> None:
+    def __init__(self, leaves: Sequence[Any], array_type: type) -> None:
         super().__init__()
         self.log: list[Any] = []
         # of the user's, that the last operation came from
@@ -155,7 +159,7 @@ class ProfileTrace(Trace):
         self.watched: dict[int, Watched] = {}
         # whether there may be tracers of an outer transform inside of this one's
         self.nested = any(isinstance(x, Tracer) for x in leaves)
-        backend = backend_of_type(array_type_of(leaves))
+        backend = backend_of_type(array_type)
         self.wait = None if backend.name == "numpy" else backend.synchronize
         # how to write into the log, where the shortcuts may
         short = not self.nested and self.wait is None
@@ -179,29 +183,39 @@ class ProfileTrace(Trace):
                 out = recover(error, primitive, (x,), params)
         else:
             x, y = args
-            if type(x) is Profiled and type(y) is Profiled and x._trace is y._trace:
-                inputs = x.shape, x.dtype, y.shape, y.dtype
-                x, y = x.value, y.value
-            elif type(x) is Profiled and type(y) is _ndarray:
-                inputs = x.shape, x.dtype, y.shape, y.dtype
+            kind = type(x)
+            if kind is Profiled and x._trace is self:
+                shape_x, dtype_x = x.shape, x.dtype
                 x = x.value
-            elif type(x) is _ndarray and type(y) is Profiled:
-                inputs = x.shape, x.dtype, y.shape, y.dtype
-                y = y.value
+            elif kind is _ndarray:
+                shape_x, dtype_x = x.shape, x.dtype
+            elif kind in NUMBERS:
+                shape_x, dtype_x = NUMBERS[kind]
             else:
                 return self._process(primitive, args, params)
+            kind = type(y)
+            if kind is Profiled and y._trace is self:
+                shape_y, dtype_y = y.shape, y.dtype
+                y = y.value
+            elif kind is _ndarray:
+                shape_y, dtype_y = y.shape, y.dtype
+            elif kind in NUMBERS:
+                shape_y, dtype_y = NUMBERS[kind]
+            else:
+                return self._process(primitive, args, params)
+            inputs = shape_x, dtype_x, shape_y, dtype_y
             start = _now()
             try:
-                out = (
-                    primitive.impl(x, y, **params) if params else primitive.impl(x, y)
-                )
+                out = primitive.impl(x, y, **params) if params else primitive.impl(x, y)
             except Exception as error:
                 out = recover(error, primitive, (x, y), params)
         stop = _now()
         frame: Any = _frame(2)  # the nearest is this one's, the next no user's
         code = frame.f_code
+        untimed = UNTIMED
         try:
             if code is not self.code:
+                untimed = 0
                 while not USER_FILES[code.co_filename]:
                     frame = frame.f_back
                     code = frame.f_code
@@ -210,18 +224,26 @@ class ProfileTrace(Trace):
         except AttributeError:  # no frame is the user's
             code, offset = None, 0
         held: Any = None
-        if type(out) is not _ndarray or primitive.view != "always":
-            if type(out) is not _ndarray or (
-                out.base is not None or out is x or out is y or _references(out)
-            ):
-                return self.record(
-                    primitive, params, inputs, out, start, stop, code, offset
-                )
-            held = _proxy(out, append)
+        if type(out) is _ndarray:
+            if primitive.view != "always":
+                if out.base is not None or out is x or out is y or _references(out):
+                    return self.record(
+                        primitive, params, inputs, out, start, stop, code, offset
+                    )
+                held = _proxy(out, append)
+        elif isinstance(out, np.generic):
+            held = ()
+        else:
+            return self.record(
+                primitive, params, inputs, out, start, stop, code, offset
+            )
         traced = Profiled()
         traced._trace = self
         traced.value = out
-        traced.shape = shape = out.shape
+        shape = out.shape
+        if shape == inputs[0]:
+            shape = inputs[0]  # one tuple less to be kept
+        traced.shape = shape
         traced.dtype = dtype = out.dtype
         append(
             (
@@ -236,7 +258,7 @@ class ProfileTrace(Trace):
                 shape,
                 dtype,
                 *inputs,
-                0 if start & UNTIMED else _now(),
+                0 if start & untimed else _now(),
             )
         )
         return traced

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from funcad.core.errors import USER_FILES
-from funcad.core.tracing import Tracer
+from funcad.core.tracing import Tracer, bind
 from funcad.numpy.dispatch import PRIMITIVES
 from funcad.numpy.operators import BINARY, COMPARISONS, UNARY
 from funcad.primitives.contraction import matmul
@@ -43,8 +43,10 @@ def shortcut(primitive, ordinary):
         stop = now()
         frame = getframe(1)
         code = frame.f_code
+        untimed = UNTIMED
         try:
             if code is not trace.code:
+                untimed = 0
                 while not USER_FILES[code.co_filename]:
                     frame = frame.f_back
                     code = frame.f_code
@@ -75,7 +77,7 @@ def shortcut(primitive, ordinary):
                 shape,
                 dtype,
                 {inputs},
-                0 if start & UNTIMED else now(),
+                0 if start & untimed else now(),
             )
         )
         return traced
@@ -123,10 +125,15 @@ _MATRICES = """
         if len(shape_x) != 2 or len(shape_y) != 2:
             return ordinary(self, other)
 """
-_PRIMITIVE = """
+_UFUNC = """
         primitive = PRIMITIVES.get(ufunc)
         if primitive is None:
             return ordinary(self, ufunc, method, *operands)
+        if len(operands) != 1:
+            for x in operands:
+                if type(x) not in KNOWN:
+                    return ordinary(self, ufunc, method, *operands)
+            return bind(primitive, operands, NO_PARAMS)
 """
 
 
@@ -140,14 +147,16 @@ def _shortcut(
     shape: str = "shape_x if shape_x == shape_y else out.shape",
     dtype: str = "out.dtype",
 ) -> Any:
-    """Function of a primitive and of a method that returns the method's shortcut."""
+    """Function of a primitive and of a method that returns a shortcut of the method."""
     namespace = {
+        "KNOWN": {Profiled, np.ndarray, *NUMBERS},
         "NO_PARAMS": {},
         "NUMBERS": NUMBERS,
         "PRIMITIVES": PRIMITIVES,
         "Profiled": Profiled,
         "UNTIMED": UNTIMED,
         "USER_FILES": USER_FILES,
+        "bind": bind,
         "getframe": sys._getframe,
         "matmul": np.matmul,
         "ndarray": np.ndarray,
@@ -174,9 +183,9 @@ def _install() -> None:
     ufunc = _shortcut(
         "call_ufunc",
         "self, ufunc, method, *operands, **options",
-        _PRIMITIVE + _ONE,
+        _UFUNC + _ONE,
         "primitive.impl(x)",
-        ' or options or len(operands) != 1 or method != "__call__"',
+        ' or options or method != "__call__"',
         **of_one,
     )
     unary = _shortcut("unary", "self", _ONE, "primitive.impl(x)", **of_one)

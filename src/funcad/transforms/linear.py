@@ -69,7 +69,7 @@ class LinearTrace(Trace):
             arg.variable if type(arg) is Linear and arg._trace is self else arg
             for arg in args
         ]
-        line = user_line() if self.keeps_lines else None
+        line = user_line(above=2) if self.keeps_lines else None
         abstract = primitive.abstract
         if abstract is None:
             var = Var(params["shape"], params["dtype"])
