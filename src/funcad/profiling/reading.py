@@ -79,9 +79,8 @@ def resolved(
                 )
             memory.hold(entry.held)
         else:
-            event = Event(
-                *entry[:_INPUTS], inputs=entry[_INPUTS:-1], recorded=entry[-1]
-            )
+            *fields, recorded_at = entry
+            event = Event._make((*fields[:_INPUTS], fields[_INPUTS:], recorded_at))
             if event.recorded:
                 recorded.append(event.recorded - event.stop)
             else:
