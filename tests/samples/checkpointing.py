@@ -16,13 +16,17 @@ from samples.table import (
     Samples,
     dtypes_of,
     first,
-    jointly,
     shapes,
     unary,
 )
 
-SAMPLES["barrier"] = Samples(
-    pairs, lambda x, y: (x, y), smooth=(0, 1), linear=jointly, analytic=True
+unary(
+    "barrier",
+    lambda draw: (draw(shapes()), {}),
+    lambda x: x,
+    smooth=(0,),
+    linear=first,
+    analytic=True,
 )
 unary(
     "name",

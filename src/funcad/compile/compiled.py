@@ -7,11 +7,12 @@ in which ``np`` is that library's namespace.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import linecache
 import os
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy as np
 from funcad.backends import backend_of, backend_of_type
 from funcad.compile.expressions import nbytes
 from funcad.compile.fuse import BLOCK, LARGE, Step, fuse
+from funcad.compile.partition import LEAST, partition
 from funcad.compile.plan import THRESHOLD, Place, Plan, plan
 from funcad.compile.simplify import simplify
 from funcad.compile.source import Source, write
@@ -68,19 +70,24 @@ class Compiled:
         Bytes from which on intermediate values lie in the workspace.
     block, large : int, optional
         Bytes of a block, and of the arrays that are taken in blocks.
+    threads : int, optional
+        How many may share it, those that BLAS may use if not given.
+    least : float, optional
+        Seconds that sharing a stretch of it has to save.
 
     Attributes
     ----------
     program : Program
         What it was made of.
     optimized : Program
-        What runs.
+        What runs, before threads were given parts of it.
     function : callable
         The bare function: errors that it raises have not been explained.
     """
 
     __slots__ = (
         "__weakref__",
+        "_array_type",
         "_backend",
         "_plan",
         "_source",
@@ -99,13 +106,20 @@ class Compiled:
         threshold: int = THRESHOLD,
         block: int = BLOCK,
         large: int = LARGE,
+        threads: int | None = None,
+        least: float = LEAST,
     ) -> None:
         backend = backend_of_type(array_type)
         on_host = backend.namespace is np
         self.program = program
         self.optimized = program = simplify(program)
+        self._array_type = array_type
         self._backend = backend
         if on_host:
+            part = functools.partial(
+                Compiled, threshold=threshold, block=block, large=large // 2, threads=1
+            )
+            program = partition(program, part, threads, least)
             steps = fuse(program, block, large)
             self._plan: Plan = plan(program, steps, threshold)
         else:
@@ -115,7 +129,7 @@ class Compiled:
         self._spare: list[tuple[Array, ...]] = []
         self._stamped: tuple[Callable[..., Any], list[Equation]] | None = None
         self.filename = os.path.join(_FOLDER, f"<program {next(_numbers)}>")
-        self.function = self._define(self.source)
+        self.function = self._define(self._source.text)
         self._show_in_tracebacks()
 
     def __call__(self, *args: Array) -> tuple[Any, ...]:
@@ -131,8 +145,12 @@ class Compiled:
 
     @property
     def source(self) -> str:
-        """The text of the function."""
-        return self._source.text
+        """The text of the function, after those of the parts that threads run."""
+        texts = [
+            part.source.replace("def compiled(", f"def {name}(", 1)
+            for name, part in self._parts()
+        ]
+        return "\n\n".join([*texts, self._source.text])
 
     @property
     def constants(self) -> dict[str, Any]:
@@ -143,6 +161,11 @@ class Compiled:
     def functions(self) -> dict[str, Callable[..., Any]]:
         """What the source calls that is not NumPy's."""
         return self._source.functions
+
+    def _parts(self) -> Iterator[tuple[str, Compiled]]:
+        for name, function in self._source.functions.items():
+            if isinstance(function, Compiled):
+                yield name, function
 
     def memory(self) -> Memory:
         """What it needs to run.
@@ -155,7 +178,7 @@ class Compiled:
         return Memory(
             sum(map(nbytes, self.optimized.inputs)),
             sum(map(nbytes, self.optimized.constants)),
-            self._plan.workspace,
+            self._plan.workspace + self._plan.elsewhere,
             self._plan.temporaries,
             sum(map(nbytes, outputs.values())),
         )
@@ -163,11 +186,14 @@ class Compiled:
     @property
     def working(self) -> int:
         """Bytes that it takes while it runs, outputs included, arguments not."""
-        return self._plan.workspace + self._plan.temporaries
+        plan = self._plan
+        return plan.workspace + plan.elsewhere + plan.temporaries
 
     def clear(self) -> None:
         """Let go of the memory that is kept between calls."""
         self._spare.clear()
+        for _, part in self._parts():
+            part.clear()
 
     def stamped(self) -> tuple[Callable[..., Any], list[Equation]]:
         """The function with two arguments more, ``stamp`` and ``now``, for a profiler.
@@ -176,14 +202,19 @@ class Compiled:
         -------
         function : callable
             Calls ``stamp((k, now()))`` before equation number ``k`` and after it; in a
-            loop over blocks, for each block.  (To call a list's method and a clock's
-            here takes 0.14 us, and a function that calls them 0.23.)
+            loop over blocks, for each block.  One thread runs all of it.  (To call a
+            list's method and a clock's here takes 0.14 us, and a function that calls
+            them 0.23.)
         equations : list of Equation
             What the numbers mean.
         """
         if self._stamped is not None:
             return self._stamped
-        head, *body = self.source.rstrip("\n").split("\n")
+        if any(self._parts()):
+            alone = Compiled(self.program, self._array_type, threads=1)
+            self._stamped = alone.stamped()
+            return self._stamped
+        head, *body = self._source.text.rstrip("\n").split("\n")
         computed = self._source.equations[1:]
         text = [head.replace("(", "(stamp, now, ", 1)]
         equations: list[Equation] = []
@@ -240,7 +271,7 @@ class Compiled:
         return names[source.name]  # type: ignore[no-any-return]
 
     def _show_in_tracebacks(self) -> None:
-        text = self.source
+        text = self._source.text
         lines = text.splitlines(keepends=True)
         linecache.cache[self.filename] = (len(text), None, lines, self.filename)
         weakref.finalize(self, linecache.cache.pop, self.filename, None)

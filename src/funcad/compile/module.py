@@ -150,7 +150,7 @@ def _bodies(
 def _unplanned(program: Program) -> tuple[list[Step], Plan]:
     """One equation after the other, each into memory of its own."""
     steps = [Step((e,)) for e in program.equations]
-    return steps, Plan({}, set(), {}, [[] for _ in steps], 0, 0)
+    return steps, Plan({}, set(), {}, [[] for _ in steps], 0, 0, 0)
 
 
 def _key(key: Any) -> str | int:

@@ -17,6 +17,7 @@ import numpy as np
 
 from funcad.compile.expressions import expression, nbytes, writes_once
 from funcad.compile.fuse import Step, takes_rows
+from funcad.compile.in_parts import in_parts
 from funcad.core.program import Equation, Program, Var
 
 THRESHOLD = 16 * 1024
@@ -50,6 +51,8 @@ class Plan(NamedTuple):
         For each step, the other values that nothing needs after it.
     workspace : int
         Bytes.
+    elsewhere : int
+        Bytes of the workspaces of parts that threads run.
     temporaries : int
         The most bytes of values outside the workspace that are held at once, the
         program's results among them.
@@ -60,6 +63,7 @@ class Plan(NamedTuple):
     scratch: dict[Var, Place]
     released: list[list[Var]]
     workspace: int
+    elsewhere: int
     temporaries: int
 
 
@@ -83,8 +87,11 @@ def plan(
     """
     limit = _NEVER if threshold is None else threshold
     least = min(limit - 1, _SMALL)
-    if not any(nbytes(v) > least for e in program.equations for v in e.outputs):
-        return Plan({}, set(), {}, [[] for _ in steps], 0, 0)
+    if not any(
+        e.primitive is in_parts or any(nbytes(v) > least for v in e.outputs)
+        for e in program.equations
+    ):
+        return Plan({}, set(), {}, [[] for _ in steps], 0, 0, 0)
     return _Planner(program, steps, limit).plan()
 
 
@@ -125,9 +132,10 @@ class _Planner:
         }
         places, size = self._places(self.writes - kept, last)
         released, temporaries = self._released(places, last)
+        elsewhere = sum([_part_memory(step)[0] for step in self.steps])
         fresh = {v for v in self.writes & kept if v in self.viewable}
         scratch = {v: places[slot] for v, slot in self.slots.items()}
-        return Plan(places, fresh, scratch, released, size, temporaries)
+        return Plan(places, fresh, scratch, released, size, elsewhere, temporaries)
 
     # ------------------------------------------------------------------ what is made
 
@@ -317,7 +325,7 @@ class _Planner:
         released: list[list[Var]] = [[] for _ in self.steps]
         held = most = 0
         leaving: dict[int, int] = {}
-        for k, results in enumerate(self.results):
+        for k, (step, results) in enumerate(zip(self.steps, self.results)):
             for v in results:
                 if v in places:
                     continue
@@ -329,9 +337,18 @@ class _Planner:
                 if v not in self.views:
                     held += nbytes(v)
                     leaving[last[v]] = leaving.get(last[v], 0) + nbytes(v)
-            most = max(most, held)
+            most = max(most, held + _part_memory(step)[1])
             held -= leaving.get(k, 0)
         return released, most
+
+
+def _part_memory(step: Step) -> tuple[int, int]:
+    """Bytes of the parts that threads run: their workspaces, and what is beside."""
+    e = step.equations[0]
+    if e.primitive is not in_parts:
+        return 0, 0
+    memory, count = e.params["run"].memory(), e.params["count"]
+    return count * memory.workspace, count * memory.temporaries
 
 
 def _splits(shape: Sequence[int], result: Sequence[int]) -> bool:

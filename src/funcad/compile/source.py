@@ -19,6 +19,7 @@ import numpy as np
 
 from funcad.compile.expressions import expression
 from funcad.compile.fuse import Step, block_params, block_shape, takes_rows
+from funcad.compile.in_parts import in_parts
 from funcad.compile.plan import Place, Plan
 from funcad.core.errors import format_line
 from funcad.core.program import Equation, Program, Var, letters
@@ -299,7 +300,8 @@ class _Writer:
             name = self._function(name, e.primitive.impl)
         parts = list(texts)
         for k, v in e.params.items():
-            parts.append(f"{k}={self._param(v)}")
+            part = e.primitive is in_parts and k == "run"
+            parts.append(f"{k}={self._function('part', v) if part else self._param(v)}")
         return f"{name}({', '.join(parts)})"
 
     def _function(self, name: str, function: Callable[..., Any]) -> str:

@@ -204,6 +204,9 @@ class Primitive:
         ``blocks(shapes, params, lead)``, the parameters with which it works on blocks
         of operands whose first ``lead`` axes have been made one, if rows of that axis
         depend on the operands' same rows alone; else ``None``.
+    parts : callable, optional
+        ``parts(axes, shapes, params, count)``: how it works on one of ``count`` equal
+        parts of its operands, see :mod:`funcad.primitives.parts`.
     view : str, optional
         When the result is a view of the first operand: "always", where that is
         "contiguous", or where it has the "same dtype"; otherwise it may be one.
@@ -216,6 +219,8 @@ class Primitive:
         Whether compiling leaves its equations as they are, so that two equal ones stay
         two and one of constants is not computed beforehand: a barrier, or a call of
         the user's own code.
+    registered : bool
+        Whether programs may be given it by name; what compiling alone makes is not.
 
     Raises
     ------
@@ -258,6 +263,7 @@ class Primitive:
         "multiple",
         "name",
         "opaque",
+        "parts",
         "simplify",
         "traffic",
         "transpose",
@@ -280,11 +286,13 @@ class Primitive:
         traffic: Callable[..., Any] | None = None,
         body: Callable[..., Any] | None = None,
         blocks: Callable[..., Any] | None = None,
+        parts: Callable[..., Any] | None = None,
         definition: str | None = None,
         view: str = "",
         multiple: bool = False,
         opaque: bool = False,
         family: str = "",
+        registered: bool = True,
     ) -> None:
         self.name = name
         self.impl = impl
@@ -299,12 +307,14 @@ class Primitive:
         self.traffic = traffic
         self.body = body
         self.blocks = blocks
+        self.parts = parts
         self.definition = definition
         self.view = view
         self.multiple = multiple
         self.opaque = opaque
         self.family = family
-        _register(self)
+        if registered:
+            _register(self)
 
     def __call__(self, *args: Array, **params: Any) -> Any:
         return bind(self, args, params)
@@ -320,7 +330,7 @@ registry: dict[str, Primitive] = {}
 
 _RULES = (
     *("impl", "abstract", "jvp", "transpose", "batch"),
-    *("dual", "code", "simplify", "flops", "body"),
+    *("dual", "code", "simplify", "flops", "body", "parts"),
 )
 
 

@@ -1,9 +1,8 @@
 """``barrier``, the identity that what is computed twice on purpose hides behind.
 
-Its results are new variables that no pass may take for its operands or for the results
-of another barrier, so what is computed from them is not merged with what was computed
-from the operands: that is how a recomputation survives common-subexpression
-elimination.
+Its result is a new variable that no pass may take for its operand or for the result of
+another barrier, so what is computed from it is not merged with what was computed from
+the operand: that is how a recomputation survives common-subexpression elimination.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from funcad.core.program import Var
+from funcad.core.counting import nothing
 from funcad.core.tracing import (
     Array,
     Operand,
@@ -21,43 +20,33 @@ from funcad.core.tracing import (
     dtype_of,
     shape_of,
 )
-
-
-def _abstract(*operands: Any) -> list[Any]:
-    return [(shape_of(x), getattr(x, "weak", None) or dtype_of(x)) for x in operands]
+from funcad.primitives.parts import same_parts
 
 
 def _jvp(ans: Any, primals: Any, tangents: Any, params: Params) -> Any:
-    given = [t for t in tangents if t is not None]
-    if not given:
-        return None
-    kept = iter(bind(barrier, given, {}))
-    return tuple(None if t is None else next(kept) for t in tangents)
-
-
-def _transpose(cts: Sequence[Any], args: Sequence[Any], params: Params) -> list[Any]:
-    return [ct if type(a) is Var else None for ct, a in zip(cts, args)]
+    return None if tangents[0] is None else bind(barrier, tangents, params)
 
 
 def _code(operands: Sequence[Operand], params: Params, out: str | None) -> str | None:
-    # as they are, in nobody's memory but their own
-    return None if out else f"({', '.join(x.text for x in operands)},)"
-
-
-def _batch(values: Sequence[Array], axes: Sequence[Any]) -> Any:
-    return bind(barrier, values, {}), list(axes)
+    # as it is, in nobody's memory but its own
+    return None if out else operands[0].text
 
 
 barrier = Primitive(
     "barrier",
-    lambda *operands: operands,
-    _abstract,
+    lambda x: x,
+    lambda x: (shape_of(x), getattr(x, "weak", None) or dtype_of(x)),
     jvp=_jvp,
-    transpose=_transpose,
-    batch=_batch,
+    transpose=lambda ct, args, params: [ct],
+    batch=lambda values, axes: (barrier(*values), *axes),
     code=_code,
-    flops=lambda inputs, outputs, params: 0,
-    multiple=True,
+    parts=same_parts,
+    flops=nothing,
     opaque=True,
     family="barrier",
 )
+
+
+def behind_barriers(values: Sequence[Array]) -> list[Array]:
+    """Values, each behind a barrier of its own."""
+    return [barrier(x) for x in values]

@@ -15,6 +15,7 @@ from funcad.core.counting import entries
 from funcad.core.tracing import Array, Operand, Params, dtype_of, shape_of
 from funcad.primitives.elementwise import broadcast_shapes, conjugate, multiply
 from funcad.primitives.families import multilinear
+from funcad.primitives.parts import SUM, Axes, Parts, aligned
 from funcad.primitives.shape import (
     Shape,
     batches_to_front,
@@ -97,6 +98,27 @@ def _matmul_code(
     return f"{product}.reshape({', '.join(map(str, (*lead, columns)))})"
 
 
+def _matmul_parts(
+    axes: Axes, shapes: Sequence[Shape], params: Params, count: int
+) -> Parts | None:
+    """Of products of matrices: a part of the sums is a summand."""
+    (i, j), (x, y) = axes, shapes
+    # axes counted from the end: 1 and 2 are those of the matrices
+    left = None if i is None else len(x) - i
+    right = None if j is None else len(y) - j
+    rank = max(len(x), len(y))
+    if left == 1 or right == 2:
+        if left in (None, 1) and right in (None, 2):
+            return Parts((len(x) - 1, len(y) - 2), (SUM,), params)
+        return None
+    if left == 2 or right == 1:
+        if left is not None and right is not None:
+            return None
+        return Parts((i, j), (rank - (left or right),), params)  # type: ignore[operator]
+    found = aligned(axes, shapes)
+    return None if found is None else Parts(found[1], (found[0],), params)
+
+
 matmul = multilinear(
     "matmul",
     _matmul,
@@ -106,6 +128,7 @@ matmul = multilinear(
     # a product and a sum for each entry of a row, in each result
     flops=lambda inputs, outputs, params: 2 * entries(outputs[0]) * inputs[0].shape[-1],
     code=_matmul_code,
+    parts=_matmul_parts,
 )
 
 

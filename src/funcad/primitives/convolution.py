@@ -19,14 +19,15 @@ The kernel slides over the last axes as the windows of
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from funcad.backends import namespace
-from funcad.core.tracing import Array, Primitive, bind
+from funcad.core.tracing import Array, Params, Primitive, bind
 from funcad.primitives.families import multilinear
+from funcad.primitives.parts import SUM, Axes, Parts
 from funcad.primitives.shape import Shape, move_axis, reshape, sum_to
 from funcad.primitives.windows import Pairs, Slices, extent, sliding_view, taps
 
@@ -227,12 +228,28 @@ def convolving(name: str, impl: Any, operands: str, result: str) -> Primitive:
         before, after = out.shape[:place], out.shape[place + 1 :]
         return reshape(out, shape=(*before, *pair, *after)), place
 
+    def parts(
+        axes: Axes, shapes: Sequence[Shape], params: Params, count: int
+    ) -> Parts | None:
+        given = {
+            _AXES[o][a] if a < 3 else None
+            for o, a in zip(operands, axes, strict=True)
+            if a is not None
+        }
+        (shared, *more) = given
+        if more or shared is None:
+            return None
+        *wanted, place = [_AXES[o].find(shared) for o in (*operands, result)]
+        results = (SUM if place < 0 else place,)
+        return Parts(tuple([None if a < 0 else a for a in wanted]), results, params)
+
     primitive = multilinear(
         name,
         wide,
         abstract,
         transposes=[transpose_in(operand) for operand in operands],
         batch=batch,
+        parts=parts,
         # a product and a sum for each entry of the kernel, in each window
         flops=lambda inputs, outputs, params: _products(
             dict(zip((*operands, result), (*inputs, *outputs), strict=True))

@@ -33,6 +33,7 @@ from funcad.core.tracing import (
 )
 from funcad.primitives.code import Code, arguments, builtin, call, infix, plain, ufunc
 from funcad.primitives.families import one_at_a_time
+from funcad.primitives.parts import entrywise_parts
 from funcad.primitives.shape import (
     batches_to_front,
     broadcast_to,
@@ -109,6 +110,7 @@ def elementwise(
         flops=each_result(weight),
         code=code or ufunc(function),
         blocks=lambda shapes, params, lead: params,
+        parts=entrywise_parts,
         family="elementwise",
     )
     primitive.batch = functools.partial(_batch, primitive)
@@ -322,6 +324,7 @@ weighted_sum = Primitive(
     flops=lambda inputs, outputs, params: (
         (len(inputs) - 1) * each_result(1)(inputs, outputs, params)
     ),
+    parts=entrywise_parts,
     family="elementwise",
 )
 

@@ -33,6 +33,7 @@ def linear(
     traffic: Rule | None = None,
     code: Rule | None = None,
     blocks: Rule | None = None,
+    parts: Rule | None = None,
     view: str = "",
     multiple: bool = False,
 ) -> Primitive:
@@ -51,7 +52,7 @@ def linear(
         of which ``aval`` has the shape and dtype.
     batch : callable
         ``batch(values, axes, **params) -> (result, axis)``.
-    flops, code, view, multiple
+    flops, code, parts, view, multiple
         As for :class:`~funcad.extend.Primitive`.
 
     Returns
@@ -97,6 +98,7 @@ def linear(
         traffic=traffic,
         code=code,
         blocks=blocks,
+        parts=parts,
         view=view,
         multiple=multiple,
         family="linear",
@@ -113,6 +115,7 @@ def multilinear(
     batch: Rule | None,
     flops: Rule | None = None,
     code: Rule | None = None,
+    parts: Rule | None = None,
 ) -> Primitive:
     """A product: linear in each operand while the others are held.
 
@@ -129,7 +132,7 @@ def multilinear(
         ``operands[i]`` itself has a shape and a dtype only.
     batch : callable
         ``batch(values, axes, **params) -> (result, axis)``.
-    code : callable, optional
+    code, parts : callable, optional
         As for :class:`~funcad.extend.Primitive`.
 
     Returns
@@ -171,6 +174,7 @@ def multilinear(
         batch=batch,
         flops=flops,
         code=code,
+        parts=parts,
         family="multilinear",
     )
     return primitive

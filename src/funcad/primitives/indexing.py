@@ -40,6 +40,7 @@ from funcad.core.tracing import (
 from funcad.primitives.code import call, subscript
 from funcad.primitives.elementwise import add, also, select
 from funcad.primitives.families import linear
+from funcad.primitives.parts import SUM, Axes, Parts, aligned, part_of
 from funcad.primitives.shape import (
     Shape,
     batch_first,
@@ -71,6 +72,32 @@ def _index_code(
     return f"{x.text}[{subscript(params['template'])}]"
 
 
+def _kept(template: Template, rank: int) -> dict[int, int]:
+    """Which axis of the result each axis becomes that a template takes all of."""
+    used = sum(entry is not None and entry is not Ellipsis for entry in template)
+    rest = (slice(None),) * (rank - used)
+    if Ellipsis not in template:
+        template = (*template, Ellipsis)
+    kept: dict[int, int] = {}
+    axis = result = 0
+    for entry in template:
+        for one in rest if entry is Ellipsis else (entry,):
+            if one == slice(None):
+                kept[axis] = result
+            axis += one is not None
+            result += one is None or isinstance(one, slice)
+    return kept
+
+
+def _index_parts(
+    axes: Axes, shapes: Sequence[Shape], params: Params, count: int
+) -> Parts | None:
+    """Of an index: along an axis that is taken whole."""
+    (at,), (shape,) = axes, shapes
+    axis = _kept(params["template"], len(shape)).get(at)  # type: ignore[arg-type]
+    return None if axis is None else Parts((at,), (axis,), params)
+
+
 index = linear(
     "index",
     lambda x, template: x[template],
@@ -78,6 +105,7 @@ index = linear(
     transpose=lambda ct, x, template: embed(ct, shape=x.shape, template=template),
     batch=_index_batch,
     code=_index_code,
+    parts=_index_parts,
     view="always",
 )
 
@@ -99,6 +127,34 @@ def _embed_batch(
     return embed(x, shape=shape, template=(slice(None), *template)), 0
 
 
+def _embed_parts(
+    axes: Axes, shapes: Sequence[Shape], params: Params, count: int
+) -> Parts | None:
+    """Of an embedding: along an axis that is written whole."""
+    templates = (params["template"],)
+    return _written_in_parts(axes, shapes, templates, params, count)
+
+
+def _written_in_parts(
+    axes: Axes,
+    shapes: Sequence[Shape],
+    templates: Sequence[Template],
+    params: Params,
+    count: int,
+) -> Parts | None:
+    shape = params["shape"]
+    whole = np.broadcast_to(_SPECIMEN, shape)
+    if any(s != whole[t].shape for s, t in zip(shapes, templates, strict=True)):
+        return None
+    kept = [_kept(template, len(shape)) for template in templates]
+    for axis in range(len(shape)):
+        wanted = tuple([k.get(axis) for k in kept])
+        if None not in wanted and all(a in (None, w) for a, w in zip(axes, wanted)):
+            params = {**params, "shape": part_of(shape, axis, count)}
+            return Parts(wanted, (axis,), params)
+    return None
+
+
 embed = linear(
     "embed",
     _embed,
@@ -106,6 +162,7 @@ embed = linear(
     transpose=lambda ct, x, shape, template: index(ct, template=template),
     batch=_embed_batch,
     code=call("embed"),
+    parts=_embed_parts,
 )
 
 
@@ -155,6 +212,13 @@ def _assemble_batch(
     return bind(assemble, parts, {"shape": (size, *shape), "templates": templates}), 0
 
 
+def _assemble_parts(
+    axes: Axes, shapes: Sequence[Shape], params: Params, count: int
+) -> Parts | None:
+    """Of a sum of embeddings: along an axis that all of them write whole."""
+    return _written_in_parts(axes, shapes, params["templates"], params, count)
+
+
 assemble = Primitive(
     "assemble",
     _assemble,
@@ -164,6 +228,7 @@ assemble = Primitive(
     batch=_assemble_batch,
     flops=lambda inputs, outputs, params: sum(map(entries, inputs)),
     code=call("assemble"),
+    parts=_assemble_parts,
     definition="""
 def assemble(*parts, shape, templates, out=None):
     if out is None:
@@ -216,6 +281,20 @@ def _gather_code(
     return f"{x.text}[{', '.join([i.text for i in indices])}]"
 
 
+def _gather_parts(
+    axes: Axes, shapes: Sequence[Shape], params: Params, count: int
+) -> Parts | None:
+    """Of a gather: parts of what is gathered, or of the indices."""
+    (at, *index_axes), (_, *index_shapes) = axes, shapes
+    rank = max(map(len, index_shapes), default=0)
+    if at is None:
+        found = aligned(index_axes, index_shapes)
+        return None if found is None else Parts((None, *found[1]), found[:1], {})
+    if at < len(index_shapes) or any(a is not None for a in index_axes):
+        return None
+    return Parts(tuple(axes), (at - len(index_shapes) + rank,), {})
+
+
 gather = linear(
     "gather",
     lambda x, *indices: x[indices],
@@ -228,6 +307,7 @@ gather = linear(
         size_in_bytes(outputs[0]),
     ),
     code=_gather_code,
+    parts=_gather_parts,
 )
 
 
@@ -253,6 +333,23 @@ def _scatter_batch(values: Any, axes: Any, shape: Shape) -> tuple[Array, int]:
     return scatter_sum(updates, *indices, shape=(size, *shape)), 0
 
 
+def _scatter_parts(
+    axes: Axes, shapes: Sequence[Shape], params: Params, count: int
+) -> Parts | None:
+    """Of a scatter-add: parts of the updates, or of what each of them is."""
+    (at, *index_axes), (updates, *index_shapes) = axes, shapes
+    rank = max(map(len, index_shapes), default=0)
+    if at is not None and at >= rank:
+        if any(a is not None for a in index_axes):
+            return None
+        axis = at - rank + len(index_shapes)
+        shape = part_of(params["shape"], axis, count)
+        return Parts(tuple(axes), (axis,), {"shape": shape})
+    gathered = updates[:rank]
+    found = aligned((at, *index_axes), (gathered, *index_shapes))
+    return None if found is None else Parts(found[1], (SUM,), params)
+
+
 scatter_sum = linear(
     "scatter_sum",
     _scatter_sum,
@@ -260,6 +357,7 @@ scatter_sum = linear(
     transpose=lambda ct, updates, *indices, shape: gather(ct, *indices),
     batch=_scatter_batch,
     flops=each_operand(1),
+    parts=_scatter_parts,
 )
 scatter_sum.definition = """
 def scatter_sum(updates, *indices, shape):

@@ -45,6 +45,7 @@ from funcad.primitives.elementwise import (
     weighted_sum,
 )
 from funcad.primitives.families import one_at_a_time, sum_of_jvps
+from funcad.primitives.parts import along_parts
 from funcad.primitives.reduction import reduction
 from funcad.primitives.shape import (
     Shape,
@@ -520,6 +521,7 @@ def _along(
         flops=each_operand(weight),
         code=_along_code(name) if writes else None,
         blocks=reduction_blocks,
+        parts=along_parts(len(reduced)),
         multiple=multiple,
         family="along axes",
     )

@@ -17,6 +17,7 @@ from funcad.primitives.code import Code, method
 from funcad.primitives.elementwise import select
 from funcad.primitives.families import Rule, linear, multilinear, sum_of_jvps
 from funcad.primitives.indexing import index, take_along
+from funcad.primitives.parts import Axes, Parts, along_parts
 from funcad.primitives.shape import (
     Shape,
     batch_first,
@@ -29,6 +30,7 @@ from funcad.primitives.shape import (
     reduce_sum,
     reduced_shape,
     reduction_blocks,
+    reduction_parts,
     reshape,
     split,
     spread,
@@ -99,6 +101,7 @@ def reduction(
         flops=each_operand(weight),
         code=code,
         blocks=reduction_blocks,
+        parts=reduction_parts,
         family="reduction",
     )
     return primitive
@@ -187,6 +190,16 @@ def positional(
         x = batch_first(values[0], axes[0])
         return bind(primitive, (x,), {"axis": axis + 1, **params}), 0
 
+    def parts(
+        axes: Axes, shapes: Sequence[Shape], params: Params, count: int
+    ) -> Parts | None:
+        ((at,), (shape,), axis) = axes, shapes, params["axis"]
+        assert at is not None
+        if at == axis:
+            return None
+        removed = len(result(shape, np.dtype(float), axis)[0]) < len(shape)
+        return Parts((at,), (at - (removed and axis < at),), params)
+
     primitive = Primitive(
         name,
         impl,
@@ -195,6 +208,7 @@ def positional(
         batch=batch,
         flops=flops,
         code=code,
+        parts=parts,
         family="along axis",
     )
     return primitive
@@ -253,6 +267,7 @@ cumsum = linear(
     batch=_cumsum_batch,
     flops=each_operand(1),
     code=_cumsum_code,
+    parts=along_parts(1),
 )
 
 

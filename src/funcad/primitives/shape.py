@@ -27,6 +27,7 @@ from funcad.core.tracing import (
 )
 from funcad.primitives.code import call, literal, method, subscript
 from funcad.primitives.families import Rule, linear
+from funcad.primitives.parts import SUM, Axes, Parts, part_of, same_parts
 
 Shape = tuple[int, ...]
 
@@ -159,6 +160,7 @@ convert = Primitive(
     flops=nothing,
     code=_convert_code,
     blocks=lambda shapes, params, lead: params,
+    parts=same_parts,
     view="same dtype",
     family="linear",
 )
@@ -171,6 +173,7 @@ copy = linear(
     transpose=lambda ct, x: ct,
     batch=lambda values, axes: (copy(*values), *axes),
     code=method("copy", takes_out=False),
+    parts=same_parts,
 )
 copy.simplify = lambda inputs, params, definition: inputs[0]
 """The same entries in memory of their own, into which the caller may write."""
@@ -211,6 +214,21 @@ def _reshape_blocks(shapes: Sequence[Shape], params: Params, lead: int) -> Any:
     return {"shape": (-1, *shape[lead:])}
 
 
+def _reshape_parts(
+    axes: Axes, shapes: Sequence[Shape], params: Params, count: int
+) -> Parts | None:
+    """Of a reshape: the entries of a part stay together if as many lie before it."""
+    ((at,), (shape,), new) = axes, shapes, params["shape"]
+    assert at is not None
+    lead = math.prod(shape[:at])
+    before = 1
+    for axis, n in enumerate(new):
+        if before == lead and n % count == 0 and n:
+            return Parts((at,), (axis,), {"shape": part_of(new, axis, count)})
+        before *= n
+    return None
+
+
 reshape = linear(
     "reshape",
     _reshape,
@@ -219,6 +237,7 @@ reshape = linear(
     batch=_reshape_batch,
     code=_reshape_code,
     blocks=_reshape_blocks,
+    parts=_reshape_parts,
     view="contiguous",
 )
 
@@ -247,6 +266,13 @@ def inverse_order(axes: Sequence[int]) -> tuple[int, ...]:
     return tuple(inverse)
 
 
+def _transpose_parts(
+    axes: Axes, shapes: Sequence[Shape], params: Params, count: int
+) -> Parts | None:
+    """Of a permutation of axes."""
+    return Parts(tuple(axes), (params["axes"].index(axes[0]),), params)
+
+
 transpose = linear(
     "transpose",
     lambda x, axes: x.transpose(axes),
@@ -254,6 +280,7 @@ transpose = linear(
     transpose=lambda ct, x, axes: transpose(ct, axes=inverse_order(axes)),
     batch=_transpose_batch,
     code=_transpose_code,
+    parts=_transpose_parts,
     view="always",
 )
 
@@ -271,6 +298,16 @@ def _broadcast_code(
     return f"np.broadcast_to({operands[0].text}, {literal(params['shape'])})"
 
 
+def _broadcast_parts(
+    axes: Axes, shapes: Sequence[Shape], params: Params, count: int
+) -> Parts | None:
+    """Of a broadcast: what is in parts has more than one entry there."""
+    ((at,), (shape,), new) = axes, shapes, params["shape"]
+    assert at is not None
+    axis = at + len(new) - len(shape)
+    return Parts((at,), (axis,), {"shape": part_of(new, axis, count)})
+
+
 broadcast_to = linear(
     "broadcast_to",
     lambda x, shape: namespace(x).broadcast_to(x, shape),
@@ -278,6 +315,7 @@ broadcast_to = linear(
     transpose=lambda ct, x, shape: sum_to(ct, x),
     batch=_broadcast_batch,
     code=_broadcast_code,
+    parts=_broadcast_parts,
     view="always",
 )
 
@@ -306,6 +344,27 @@ def reduction_blocks(shapes: Sequence[Shape], params: Params, lead: int) -> Any:
     if not axis or min(axis) < lead:
         return None
     return {**params, "axis": tuple([a - lead + 1 for a in axis])}
+
+
+def reduction_parts(
+    axes: Axes, shapes: Sequence[Shape], params: Params, count: int
+) -> Parts | None:
+    """Of reductions over ``axis``."""
+    (at,) = axes
+    assert at is not None
+    if at in params["axis"]:
+        return None
+    before = 0 if params["keepdims"] else sum(a < at for a in params["axis"])
+    return Parts((at,), (at - before,), params)
+
+
+def _sum_parts(
+    axes: Axes, shapes: Sequence[Shape], params: Params, count: int
+) -> Parts | None:
+    """Of sums over ``axis``."""
+    if axes[0] in params["axis"]:
+        return Parts((axes[0],), (SUM,), params)
+    return reduction_parts(axes, shapes, params, count)
 
 
 def _sum_code(
@@ -354,6 +413,7 @@ reduce_sum = linear(
     flops=each_operand(1),
     code=_sum_code,
     blocks=reduction_blocks,
+    parts=_sum_parts,
 )
 
 
@@ -414,6 +474,16 @@ def _concatenate_code(
     return f"np.concatenate([{parts}], axis={params['axis']}{into})"
 
 
+def _concatenate_parts(
+    axes: Axes, shapes: Sequence[Shape], params: Params, count: int
+) -> Parts | None:
+    """Of a concatenation along another axis."""
+    (at, *more) = {a for a in axes if a is not None}
+    if more or at == params["axis"]:
+        return None
+    return Parts((at,) * len(axes), (at,), params)
+
+
 concatenate = Primitive(
     "concatenate",
     lambda *parts, axis: namespace(*parts).concatenate(parts, axis=axis),
@@ -423,6 +493,7 @@ concatenate = Primitive(
     batch=_concatenate_batch,
     flops=nothing,
     code=_concatenate_code,
+    parts=_concatenate_parts,
     family="linear",
 )
 
@@ -470,6 +541,15 @@ def _split_code(
     return f"({', '.join(parts)},)"
 
 
+def _split_parts(
+    axes: Axes, shapes: Sequence[Shape], params: Params, count: int
+) -> Parts | None:
+    """Of a split along another axis."""
+    if axes[0] == params["axis"]:
+        return None
+    return Parts(tuple(axes), (axes[0],) * len(params["sizes"]), params)  # type: ignore[arg-type]
+
+
 split = linear(
     "split",
     _split,
@@ -477,6 +557,7 @@ split = linear(
     transpose=_split_transpose,
     batch=_split_batch,
     code=_split_code,
+    parts=_split_parts,
     view="always",
     multiple=True,
 )
@@ -509,6 +590,19 @@ def _pad(x: Array, widths: Any, out: Array = None) -> Array:
     return out
 
 
+def _pad_parts(
+    axes: Axes, shapes: Sequence[Shape], params: Params, count: int
+) -> Parts | None:
+    """Of a pad: along an axis that stays as it is."""
+    (at,) = axes
+    assert at is not None
+    return (
+        same_parts(axes, shapes, params, count)
+        if params["widths"][at] == (0, 0)
+        else None
+    )
+
+
 pad = linear(
     "pad",
     _pad,
@@ -519,6 +613,7 @@ pad = linear(
     transpose=_pad_transpose,
     batch=_pad_batch,
     code=call("pad"),
+    parts=_pad_parts,
 )
 
 # ------------------------------------------------------------ what they simplify to

@@ -32,6 +32,7 @@ from funcad.core.counting import Rule, each_operand, entries, untouched
 from funcad.core.tracing import Array, Primitive, bind, dtype_of, shape_of
 from funcad.primitives.families import linear, sum_of_jvps
 from funcad.primitives.indexing import index
+from funcad.primitives.parts import leading_parts
 from funcad.primitives.shape import (
     Shape,
     batch_first,
@@ -148,6 +149,7 @@ windows = linear(
     _windows_abstract,
     transpose=_windows_transpose,
     batch=_batch_first(lambda: windows),
+    parts=leading_parts(lambda params: len(params["window"])),
     traffic=untouched,
 )
 
@@ -177,6 +179,7 @@ fold = linear(
         ct, window=y.shape[-len(size) :], stride=stride, dilation=dilation
     ),
     batch=_batch_first(lambda: fold),
+    parts=leading_parts(lambda params: 2 * len(params["size"])),
     flops=each_operand(1),
 )
 
@@ -238,12 +241,15 @@ def _window_sum_transpose(
     return out
 
 
+_LEADING = leading_parts(lambda params: len(params["window"]))
+
 window_sum = linear(
     "window_sum",
     _window_sum,
     _window_sum_abstract,
     transpose=_window_sum_transpose,
     batch=_batch_first(lambda: window_sum),
+    parts=_LEADING,
     flops=_each_tap(1),
 )
 
@@ -292,6 +298,7 @@ window_max = Primitive(
     ),
     jvp=sum_of_jvps(_window_max_jvp),
     batch=_batch_first(lambda: window_max),
+    parts=_LEADING,
     flops=_each_tap(1),
     family="windows",
 )
@@ -301,6 +308,7 @@ window_pick = linear(
     lambda t, x, best, **params: (best.shape, t.dtype),
     transpose=lambda ct, t, x, best, **params: window_place(ct, x, best, **params),
     batch=_batch_first(lambda: window_pick),
+    parts=_LEADING,
     # a comparison, a product and a sum
     flops=_each_tap(3),
 )
@@ -310,5 +318,6 @@ window_place = linear(
     lambda ct, x, best, **params: (x.shape, ct.dtype),
     transpose=lambda t, ct, x, best, **params: window_pick(t, x, best, **params),
     batch=_batch_first(lambda: window_place),
+    parts=_LEADING,
     flops=lambda inputs, outputs, params: _each_tap(3)(inputs, inputs, params),
 )

@@ -29,7 +29,7 @@ from funcad.core.tracing import (
     dtype_of,
     shape_of,
 )
-from funcad.primitives.barrier import barrier
+from funcad.primitives.barrier import behind_barriers
 from funcad.transforms.arguments import check_leaves
 from funcad.transforms.calls import spread
 from funcad.transforms.checkpoint import again, checkpoint_call, tangent_program
@@ -592,7 +592,7 @@ def _follow(
     ``residuals`` is emptied.
     """
     like = array_type_of(residuals)
-    first, extras, rest = _parts(bind(barrier, residuals, {}), programs)
+    first, extras, rest = _parts(behind_barriers(residuals), programs)
     residuals.clear()
     masks, extra_masks = _masks(programs, mask, like)
     # cotangents of the last state, and of those that were held
@@ -615,7 +615,7 @@ def _follow(
             case Store(i):
                 held[i] = state
             case Restore(i):
-                state = list(bind(barrier, held[i], {}))
+                state = behind_barriers(held[i])
             case Free(i):
                 del held[i]
             case Advance(start, stop):

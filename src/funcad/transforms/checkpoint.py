@@ -30,7 +30,7 @@ from funcad.core.tracing import (
     dtype_of,
     shape_of,
 )
-from funcad.primitives.barrier import barrier
+from funcad.primitives.barrier import behind_barriers
 from funcad.primitives.naming import named
 from funcad.transforms.arguments import wraps
 from funcad.transforms.calls import spread
@@ -296,8 +296,7 @@ def _transpose(cts: Sequence[Any], args: Sequence[Any], params: Params) -> list[
     nonzero = [ct is not None for ct in cts]
 
     def backward(residuals: Sequence[Array], given: Sequence[Array]) -> list[Any]:
-        if residuals:
-            residuals = bind(barrier, residuals, {})
+        residuals = behind_barriers(residuals)
         trace = LinearTrace([*given, *residuals])
         held = iter(residuals)
         operands = [
