@@ -126,8 +126,9 @@ _MATRICES = """
             return ordinary(self, other)
 """
 _UFUNC = """
-        primitive = PRIMITIVES.get(ufunc)
-        if primitive is None:
+        try:
+            primitive = PRIMITIVES[ufunc]
+        except KeyError:
             return ordinary(self, ufunc, method, *operands)
         if len(operands) != 1:
             for x in operands:
