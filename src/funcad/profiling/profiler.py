@@ -57,13 +57,15 @@ def profile(
     Where arrays are on a GPU, each operation is waited for, so that none is counted
     for another; operations that would overlap do not, then.
 
-    The time that recording takes is measured too; it is stated in the report and not
-    counted there.  What remains is that operations of a plain function pass through
-    funcad, as they do in every transform, which is time outside of operations.  Both
-    together take 3 to 4 us where the caches are warm, and made an operation of a plain
-    function or of a gradient 4 to 20 us longer where its arrays push all else out of
-    them; one inside of a jitted function became about 1 us longer, under 5% from 50 us
-    on (two cores of an AMD EPYC, ``bench/profile_overhead.py``).
+    The time that recording takes is measured too, of one operation in four or more; it
+    is stated in the report and not counted there.  What remains is that operations of a
+    plain function pass through funcad, as they do in every transform, which is time
+    outside of operations.  Both together take 1 to 2 us where the caches are warm, and
+    2 to 4 us more where an operation's arrays push all else out of them: under 5% of
+    an operation of a plain function from about 100 us on (5 to 7% at 50 us), of one of
+    a gradient from about 150 us on, of one inside of a jitted function, which becomes 1
+    to 2 us longer, from 50 us on.  Besides, a call takes 0.1 ms once (two cores of an
+    AMD EPYC, ``bench/profile_overhead.py``).
 
     Examples
     --------
