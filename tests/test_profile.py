@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import threading
 import time
 import weakref
@@ -246,6 +247,63 @@ def test_memory_is_that_of_results_while_they_are_alive():
     alive = [o.live // X.nbytes for o in report.operations]
     assert alive == [1] + 9 * [2] + [1, 2, 3]
     assert report.peak_bytes == 3 * X.nbytes
+
+
+def test_an_operand_that_is_returned_is_no_new_memory():
+    x = np.ones((30, 10))
+
+    def f(x):
+        y = x + 1
+        z = registry["convert"](y, dtype=y.dtype)  # y itself
+        return z.T + 1, registry["convert"](x, dtype=x.dtype)
+
+    report = funcad.profile(f)(x)
+    assert [(o.name, o.live // x.nbytes) for o in report.operations] == [
+        *[("add", 1), ("convert", 1), ("transpose", 1), ("add", 2), ("convert", 2)]
+    ]
+    assert [o.nbytes for o in report.operations if o.name == "convert"] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        *(operator.add, operator.sub, operator.mul, operator.truediv, operator.pow),
+        *(operator.floordiv, operator.mod, np.maximum, np.add, np.arctan2, np.less),
+    ],
+)
+def test_operators_and_ufuncs_record_what_their_primitives_do(f):
+    """There are shorter ways for them, which leave the same in the log."""
+
+    def calls(f, a, b):
+        return (f, a, b), (lambda a: f(a, b), a), (lambda b: f(a, b), b)
+
+    def recorded(f, *args):
+        report = funcad.profile(f)(*args)
+        operations = [
+            (o.name, o.inputs, o.outputs, o.flops, o.nbytes, o.live)
+            for o in report.operations
+        ]
+        result = np.asarray(report.result)
+        return operations, result.dtype, result.tolist()
+
+    x = np.linspace(1, 2, 9).reshape(3, 3)
+    primitive = registry[funcad.profile(f)(x, x).operations[0].name]
+    for a in (x, x[:1], x.astype(np.float32), x[0, 0], 2.0):
+        for b in (x, x[:, :1], np.arange(1, 4), 0.5, 3):
+            for short, long in zip(calls(f, a, b), calls(primitive, a, b)):
+                assert recorded(*short) == recorded(*long)
+
+
+def test_products_record_what_their_primitive_does():
+    x, y = np.ones((3, 4)), np.ones((4, 2), np.float32)
+    for f in (lambda x, y: x @ y, registry["matmul"]):
+        (o,) = funcad.profile(f)(x, y).operations
+        assert [(a.shape, str(a.dtype)) for a in (*o.inputs, *o.outputs)] == [
+            *[((3, 4), "float64"), ((4, 2), "float32"), ((3, 2), "float64")]
+        ]
+        assert (o.flops, o.nbytes, o.live) == (48, 8 * 18 + 4 * 8, 48)
+    vectors = funcad.profile(lambda x: x[0] @ y)(x).operations
+    assert [o.name for o in vectors][-2:] == ["matmul", "reshape"]
 
 
 def test_memory_of_a_gradient_is_what_numpy_allocates():
@@ -668,6 +726,33 @@ def test_work_of_several_threads_is_counted_in_one_profile():
     assert [o.name for o in report.operations] == 3 * ["sin"]
     assert sum(row.share for row in report.by_equation()) == pytest.approx(1)
     assert report.outside >= 0
+
+
+def test_threads_that_run_the_same_code_are_told_apart():
+    def work(x):
+        return np.sin(np.cos(x))
+
+    def f(x):
+        idents = [threading.get_ident()]
+
+        def run():
+            idents.append(threading.get_ident())
+            work(x)
+
+        work(x)
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        work(x)
+        return idents
+
+    seen = []
+    report = funcad.profile(lambda x: seen.extend(f(x)))(X)
+    assert [o.thread for o in report.operations] == [
+        *2 * seen[:1],
+        *2 * seen[1:],
+        *2 * seen[:1],
+    ]
 
 
 # ---------------------------------------------------------------------------- overhead

@@ -32,6 +32,7 @@ from funcad.backends import backend_of
 from funcad.core import tree
 from funcad.core.errors import ArgumentError, NonlinearError
 from funcad.core.tracing import Primitive, bind, dtype_of, shape_of
+from funcad.primitives.parts import SUM
 from funcad.transforms.arguments import (
     check_leaves,
     has_tangent,
@@ -260,8 +261,9 @@ def check_primitive(
     The shape rule is held against the result, the JVP rule against central differences,
     the transpose rule against the implementation (the two products of a vector with a
     linear function are equal) and, in reverse mode, against the JVP rule, the batching
-    rule against a Python loop, and the staged program against the implementation.
-    Rules that the primitive has not are not checked.
+    rule against a Python loop, the staged program against the implementation, and the
+    results of parts against the whole.  Rules that the primitive has not are not
+    checked.
 
     Parameters
     ----------
@@ -344,6 +346,9 @@ def check_primitive(
     if primitive.batch is not None:
         with _named(primitive, "batch"):
             _check_batch(function, args, atol, rtol)
+    if primitive.parts is not None:
+        with _named(primitive, "parts"):
+            _check_parts(primitive, args, params, outs, tolerance)
 
 
 @contextmanager
@@ -430,6 +435,54 @@ def _check_batch(
                 for x, a in zip(args, axes, strict=True)
             ]
             check_vmap(function, stacked, axes, 0, atol, rtol)
+
+
+def _check_parts(
+    primitive: Primitive,
+    args: list[Any],
+    params: dict[str, Any],
+    outs: Sequence[Any],
+    tolerance: _Tolerance,
+) -> int:
+    """Make up the results of those of parts, one an entry of each axis of each operand.
+
+    Gives the number of axes for which the rule has an answer.
+    """
+    answers = 0
+    xp = backend_of(*args).namespace
+    precision = _precision([*args, *outs], _LOOP)
+    shapes = [shape_of(x) for x in args]
+    for i, shape in enumerate(shapes):
+        for axis, count in enumerate(shape):
+            given = [axis if j == i else None for j in range(len(args))]
+            rule: Any = primitive.parts
+            parts = rule(given, shapes, params, count) if count > 1 else None
+            if parts is None:
+                continue
+            answers += 1
+            pieces = [
+                x if a is None else xp.split(x, count, a)
+                for x, a in zip(args, parts.operands, strict=True)
+            ]
+            results = [
+                bind(
+                    primitive,
+                    [
+                        x if a is None else x[k]
+                        for x, a in zip(pieces, parts.operands, strict=True)
+                    ],
+                    parts.params,
+                )
+                for k in range(count)
+            ]
+            made = zip(*results) if primitive.multiple else [results]
+            joined = [
+                sum(rs[1:], rs[0]) if at == SUM else xp.concatenate(rs, at)
+                for at, rs in zip(parts.results, made, strict=True)
+            ]
+            title = f"along axis {axis} of operand {i} the parts do not make up, at"
+            _compare(title, "whole", joined, outs, tolerance, precision)
+    return answers
 
 
 def _examples(x: Any, axis: int) -> Any:

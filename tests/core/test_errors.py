@@ -11,7 +11,14 @@ import backend_double
 import funcad
 import funcad.numpy as fnp
 from funcad import errors
-from funcad.core.errors import FuncadError, format_line, is_user_file, run_at, user_line
+from funcad.core.errors import (
+    BackwardLine,
+    FuncadError,
+    format_line,
+    is_user_file,
+    run_at,
+    user_line,
+)
 from funcad.core.tracing import Primitive, registry
 
 X = np.array([1.0, 2.0, 3.0])
@@ -89,6 +96,13 @@ def test_what_runs_for_an_equation_stands_at_the_equation_s_line():
     assert run_at(("theirs.py", 7), lambda: user_line())[0] == __file__
     with pytest.raises(FuncadError, match=r"\n  at theirs.py:7$"):
         run_at(("theirs.py", 7), funcad.grad(np.sin), X)
+
+
+def test_the_line_of_an_equation_says_whether_its_transpose_runs():
+    line = BackwardLine(("theirs.py", 7))
+    assert type(run_at(line, user_line)) is BackwardLine
+    assert type(run_at(tuple(line), user_line)) is tuple
+    assert run_at(line, run_at, ("others.py", 8), user_line) == ("others.py", 8)
 
 
 def test_a_line_may_be_given_instead():

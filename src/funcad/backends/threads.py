@@ -11,16 +11,17 @@ may have to wait for its lock: this is for a few large parts, not for many small
 from __future__ import annotations
 
 import contextvars
-import ctypes
 import functools
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 T = TypeVar("T")
 
@@ -99,6 +100,8 @@ def _begin() -> None:
 
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor
+
     workers = max((os.cpu_count() or 1) - 1, 1)
     return ThreadPoolExecutor(workers, "funcad", initializer=_begin)
 
@@ -116,6 +119,8 @@ def _core_count() -> int:
 @functools.cache
 def _blas() -> tuple[Callable[[], int], Callable[[int], None]] | None:
     """Functions that get and set how many threads NumPy's BLAS uses, if it has them."""
+    import ctypes
+
     try:
         # symbols are looked for in what the module is linked with, too
         library = ctypes.CDLL(np._core._multiarray_umath.__file__)  # type: ignore[attr-defined]

@@ -8,10 +8,10 @@ of NumPy or JAX would catch.
 
 from __future__ import annotations
 
-import functools
 import linecache
 import os
 import sys
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -26,25 +26,38 @@ _LIBRARIES = tuple(
 )
 
 
-@functools.lru_cache(maxsize=1024)
+class _UserFiles(dict[str, bool]):
+    def __missing__(self, filename: str) -> bool:
+        if filename.startswith(_PACKAGE):
+            own = filename.startswith(_EXAMPLES)
+        else:
+            own = not filename.startswith("<frozen") and not any(
+                library in filename for library in _LIBRARIES
+            )
+        self[filename] = own
+        return own
+
+
+USER_FILES = _UserFiles()
+"""Whether a file is the user's own, found out once."""
+
+
 def is_user_file(filename: str) -> bool:
     """Whether a file is the user's own, not funcad's or an array library's."""
-    if filename.startswith(_PACKAGE):
-        return filename.startswith(_EXAMPLES)
-    return not filename.startswith("<frozen") and not any(
-        library in filename for library in _LIBRARIES
-    )
+    return USER_FILES[filename]
 
 
-def user_line() -> tuple[str, int] | None:
-    """File and line number of the innermost frame that is the user's own code."""
-    frame = sys._getframe(1)
+def user_line(above: int = 0) -> tuple[str, int] | None:
+    """File and line number of the innermost frame that is the user's own code.
+
+    So many frames ``above`` the caller's are known to be none, and not looked at:
+    Python makes an object of each frame that is.
+    """
+    frame = sys._getframe(1 + above)
     while frame is not None:
         code = frame.f_code
-        if code is RUN_AT:
-            return frame.f_locals["line"]  # type: ignore[no-any-return]
-        if is_user_file(code.co_filename):
-            return code.co_filename, frame.f_lineno
+        if USER_FILES[code.co_filename]:
+            return line_in(code, frame.f_lineno)
         frame = frame.f_back  # type: ignore[assignment]
     return None
 
@@ -61,10 +74,34 @@ def run_at(line: tuple[str, int], function: Callable[..., Any], *args: Any) -> A
     To ``user_line`` this is a frame of the user's: equations of a program run long
     after the line that they come from.
     """
-    return function(*args)
+    callers = BACKWARD if type(line) is BackwardLine else _FORWARD
+    return callers[line](function, *args)
 
 
-RUN_AT = run_at.__code__
+class _Callers(dict[tuple[str, int], Callable[..., Any]]):
+    """For each line, a function that calls another one: its code says to be there."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __missing__(self, line: tuple[str, int]) -> Callable[..., Any]:
+        filename, number = line
+        code = (lambda function, *args: function(*args)).__code__.replace(
+            co_filename=filename, co_firstlineno=number or 0, co_name=self.name
+        )
+        caller = self[filename, number] = types.FunctionType(code, {})
+        return caller
+
+
+_FORWARD = _Callers("<forward>")
+BACKWARD = _Callers("<backward>")
+"""Callers for the lines of operations whose transposes run."""
+
+
+def line_in(code: types.CodeType, number: int) -> tuple[str, int]:
+    """The line that code stands at, a `BackwardLine` where it was called for one."""
+    line = code.co_filename, number
+    return BackwardLine(line) if code.co_name == BACKWARD.name else line
 
 
 def format_line(line: tuple[str, int] | None) -> str:

@@ -62,7 +62,7 @@ def _unary(primitive: Primitive) -> Callable[..., Any]:
     return lambda self: bind(primitive, (self,), {})
 
 
-_BINARY = {
+BINARY = {
     "add": p.add,
     "sub": p.subtract,
     "mul": p.multiply,
@@ -76,7 +76,7 @@ _BINARY = {
     "lshift": p.left_shift,
     "rshift": p.right_shift,
 }
-_COMPARISONS = {
+COMPARISONS = {
     "eq": p.equal,
     "ne": p.not_equal,
     "lt": p.less,
@@ -84,7 +84,7 @@ _COMPARISONS = {
     "gt": p.greater,
     "ge": p.greater_equal,
 }
-_UNARY = {"neg": p.negative, "pos": p.positive, "abs": p.absolute, "invert": p.invert}
+UNARY = {"neg": p.negative, "pos": p.positive, "abs": p.absolute, "invert": p.invert}
 
 
 def _iterate(self: Tracer) -> Iterator[Array]:
@@ -365,12 +365,12 @@ _METHODS |= {
 _METHODS["compress"] = lambda self, condition, axis=None, out=None: sorting.compress(
     condition, self, axis, out
 )
-for _name, _primitive in _BINARY.items():
+for _name, _primitive in BINARY.items():
     _forward, _reflected = _binary(_primitive)
     _METHODS |= {f"__{_name}__": _forward, f"__r{_name}__": _reflected}
-for _name, _primitive in _COMPARISONS.items():
+for _name, _primitive in COMPARISONS.items():
     _METHODS[f"__{_name}__"] = _binary(_primitive)[0]
-for _name, _primitive in _UNARY.items():
+for _name, _primitive in UNARY.items():
     _METHODS[f"__{_name}__"] = _unary(_primitive)
 
 for _name, _method in _METHODS.items():

@@ -11,8 +11,9 @@ import numpy as np
 from funcad.core import tree
 from funcad.core.errors import ArgumentError
 from funcad.core.tracing import array_type_of
+from funcad.profiling import shortcuts  # noqa: F401
 from funcad.profiling.reading import resolved
-from funcad.profiling.recording import Profiled, ProfileTrace, aval, root
+from funcad.profiling.recording import ProfileTrace, aval, profiled, root
 from funcad.profiling.report import Profile
 from funcad.transforms.arguments import argument_name, check_leaves, wraps
 
@@ -56,13 +57,15 @@ def profile(
     Where arrays are on a GPU, each operation is waited for, so that none is counted
     for another; operations that would overlap do not, then.
 
-    The time that recording takes is measured too; it is stated in the report and not
-    counted there.  What remains is that operations of a plain function pass through
-    funcad, as they do in every transform, which is time outside of operations.  Both
-    together take 3 to 4 us where the caches are warm, and made an operation of a plain
-    function or of a gradient 4 to 20 us longer where its arrays push all else out of
-    them; one inside of a jitted function became about 1 us longer, under 5% from 50 us
-    on (two cores of an AMD EPYC, ``bench/profile_overhead.py``).
+    The time that recording takes is measured too, of one operation in four or more; it
+    is stated in the report and not counted there.  What remains is that operations of a
+    plain function pass through funcad, as they do in every transform, which is time
+    outside of operations.  Both together take 1 to 2 us where the caches are warm, and
+    2 to 4 us more where an operation's arrays push all else out of them: under 5% of
+    an operation of a plain function from about 100 us on (5 to 7% at 50 us), of one of
+    a gradient from about 150 us on, of one inside of a jitted function, which becomes 1
+    to 2 us longer, from 50 us on.  Besides, a call takes 0.1 ms once (two cores of an
+    AMD EPYC, ``bench/profile_overhead.py``).
 
     Examples
     --------
@@ -85,17 +88,18 @@ def profile(
     def profiled(*args: Any, **kwargs: Any) -> Profile:
         leaves, treedef = tree.flatten((args, kwargs))
         check_leaves(leaves, treedef, "profile", name=argument_name)
+        array_type = array_type_of(leaves)
         for _ in range(warmup):
-            _run(f, leaves, treedef)
-        runs = [_run(f, leaves, treedef) for _ in range(repeat)]
+            _run(f, leaves, treedef, array_type)
+        runs = [_run(f, leaves, treedef, array_type) for _ in range(repeat)]
         run = min(runs, key=lambda run: run.stop - run.start)
         arguments = {id(root(x)) for x in leaves}
         return Profile(
             name=name,
             result=run.result,
-            resolve=lambda: resolved(run.log, run.start, run.thread, arguments),
+            resolve=lambda: resolved(run.log, run.start, arguments),
             seconds=(run.stop - run.start) * 1e-9,
-            array_type=array_type_of(leaves),
+            array_type=array_type,
         )
 
     return profiled
@@ -124,12 +128,13 @@ class Run(NamedTuple):
     log: list[Any]
     start: int
     stop: int
-    thread: int
 
 
-def _run(f: Callable[..., Any], leaves: Sequence[Any], treedef: Any) -> Run:
-    trace = ProfileTrace(leaves)
-    watched = [Profiled(trace, x, aval(x)) if _is_watched(x) else x for x in leaves]
+def _run(
+    f: Callable[..., Any], leaves: Sequence[Any], treedef: Any, array_type: type
+) -> Run:
+    trace = ProfileTrace(leaves, array_type)
+    watched = [profiled(trace, x, *aval(x)) if _is_watched(x) else x for x in leaves]
     try:
         args, kwargs = tree.unflatten(treedef, watched)
         del watched
@@ -140,11 +145,12 @@ def _run(f: Callable[..., Any], leaves: Sequence[Any], treedef: Any) -> Run:
         check_leaves(outs, out_tree, "profile", "output")
     finally:
         trace.alive = False
+        trace.append = None
     # deaths from here on are none of the function's; references call their own list
     log = trace.log[:]
     trace.log.clear()
     result = tree.unflatten(out_tree, [trace.unpack(x) for x in outs])
-    return Run(result, log, start, stop, trace.thread)
+    return Run(result, log, start, stop)
 
 
 def _is_watched(x: Any) -> bool:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+import statistics
 import weakref
 from collections.abc import Sequence
 from typing import Any
 
+from funcad.core.errors import BackwardLine, line_in
 from funcad.core.tracing import Params, Primitive, ShapedArray, aval_of
-from funcad.profiling.recording import Body, Event
+from funcad.profiling.recording import Body, Event, Held
 from funcad.profiling.report import Operation, Span
+
+_INPUTS = Event._fields.index("inputs")
+_REFERENCES = (weakref.ref, weakref.ProxyType)
 
 
 def resolved(
-    log: Sequence[Any], begin: int, thread: int, arguments: set[int]
+    log: Sequence[Any], begin: int, arguments: set[int]
 ) -> tuple[list[Operation], list[Span], float]:
     """What a log says.
 
@@ -23,8 +28,6 @@ def resolved(
         As `ProfileTrace` writes it.
     begin : int
         When the function was called, in nanoseconds.
-    thread : int
-        The thread that it was called in.
     arguments : set of int
         Identities of the memory that the function was given.
 
@@ -41,11 +44,11 @@ def resolved(
     spans: list[Span] = []
     memory = _Memory(arguments)
     lines: dict[Any, Any] = {}
-    recording = 0
+    watching = 0
+    recorded: list[int] = []
+    unmeasured = 0
     for entry in log:
-        if type(entry) is int:
-            recording += entry
-        elif type(entry) is weakref.ref:
+        if type(entry) in _REFERENCES:
             memory.free(entry)
         elif type(entry) is Span:
             spans.append(
@@ -56,8 +59,8 @@ def resolved(
         elif type(entry) is list:
             memory.hold(entry)
         elif type(entry) is Body:
-            timed, watching = _timed(entry.stamps)
-            recording += watching
+            timed, stamping = _timed(entry.stamps)
+            watching += stamping
             for number, start, duration in timed:
                 e = entry.equations[number]
                 operations.append(
@@ -76,31 +79,46 @@ def resolved(
                 )
             memory.hold(entry.held)
         else:
-            event = Event(*entry)
-            recording -= event.stop
-            outputs = event.outputs
+            *fields, recorded_at = entry
+            event = Event._make((*fields[:_INPUTS], fields[_INPUTS:], recorded_at))
+            if event.recorded:
+                recorded.append(event.recorded - event.stop)
+            else:
+                unmeasured += 1
             held = event.held
-            if type(outputs) is tuple:
-                outputs = [outputs]
-                held = (held, event.identity, _nbytes(ShapedArray(*outputs[0])))
-            fresh = memory.hold(held)
+            if type(held) is list:
+                outputs = [ShapedArray(*aval) for aval in event.shape]
+                view = not memory.hold(held) and bool(held)
+            else:
+                outputs = [ShapedArray(event.shape, event.dtype)]
+                view = held is None
+                if type(held) is weakref.ProxyType:
+                    memory.add(held, id(held), _nbytes(outputs[0]))
+            line = _line(event.code, event.offset, lines)
             operations.append(
                 _operation(
                     event.primitive,
                     event.params,
-                    [ShapedArray(*x) for x in event.inputs],
-                    [ShapedArray(*x) for x in outputs],
+                    [
+                        ShapedArray(*pair)
+                        for pair in zip(event.inputs[::2], event.inputs[1::2])
+                    ],
+                    outputs,
                     start=(event.start - begin) * 1e-9,
                     seconds=(event.stop - event.start) * 1e-9,
-                    line=_line(event.place, event.offset, lines),
-                    thread=thread if event.thread is None else event.thread,
-                    backward=event.backward,
+                    line=line,
+                    thread=event.thread,
+                    backward=type(line) is BackwardLine,
                     # a result that lies in its operand's memory was not computed
-                    view=bool(held) and not fresh,
+                    view=view,
                     live=memory.live,
                 )
             )
-    return operations, spans, recording * 1e-9
+    recording: float = sum(recorded)
+    if recorded:
+        # now and then another thread, or the collector, has its turn meanwhile
+        recording += unmeasured * statistics.median(recorded)
+    return operations, spans, (watching + recording) * 1e-9
 
 
 def _timed(
@@ -154,17 +172,20 @@ class _Memory:
         self._sizes = dict.fromkeys(arguments, 0)
         self._of: dict[int, int] = {}
 
-    def hold(self, held: Sequence[Any]) -> bool:
+    def hold(self, held: Sequence[Held]) -> bool:
         """Count memory that results lie in; whether some of it is new."""
-        parts = iter(held)
         fresh = False
-        for reference, identity, size in zip(parts, parts, parts):
-            if identity not in self._sizes:
-                self._sizes[identity] = size
-                self._of[id(reference)] = identity
-                self.live += size
+        for reference, identities, nbytes in held:
+            if not any(i in self._sizes for i in identities):
+                self.add(reference, identities[0], nbytes)
                 fresh = True
         return fresh
+
+    def add(self, reference: Any, identity: int, nbytes: int) -> None:
+        """Count memory that is freed when a reference is found dead."""
+        self._sizes[identity] = nbytes
+        self._of[id(reference)] = identity
+        self.live += nbytes
 
     def free(self, reference: Any) -> None:
         """Take off what a reference was to, if it is the one that was counted."""
@@ -177,19 +198,17 @@ def _nbytes(aval: ShapedArray) -> int:
     return math.prod(aval.shape) * aval.dtype.itemsize
 
 
-def _line(place: Any, offset: int, known: dict[Any, Any]) -> tuple[str, int] | None:
+def _line(code: Any, offset: int, known: dict[Any, Any]) -> tuple[str, int] | None:
     """File and number of the line that an offset of the user's code belongs to."""
-    if place is None:
+    if code is None:
         return None
-    if isinstance(place, str):
-        return place, offset
     # hashing code takes long, and it stays alive in the log
-    key = id(place), offset
+    key = id(code), offset
     if key not in known:
         numbers = (
             number
-            for first, end, number in place.co_lines()
+            for first, end, number in code.co_lines()
             if first <= offset < end and number is not None
         )
-        known[key] = place.co_filename, next(numbers, place.co_firstlineno)
+        known[key] = line_in(code, next(numbers, code.co_firstlineno))
     return known[key]  # type: ignore[no-any-return]

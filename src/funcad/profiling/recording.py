@@ -6,7 +6,8 @@ is what is really computed, the operations of derivatives among them.
 
 The cost of watching must not hide what is watched, so that an operation leaves a tuple
 in a list and nothing more; :mod:`funcad.profiling.reading` works out of the list what
-it means, when the function has returned.
+it means, when the function has returned.  Most operations come by a still shorter way,
+:mod:`funcad.profiling.shortcuts`, which leaves the same.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 
 from funcad.backends import backend_of_type
 from funcad.compile.compiled import compiled
-from funcad.core.errors import RUN_AT, is_user_file
+from funcad.core.errors import USER_FILES
 from funcad.core.program import Equation, Program
 from funcad.core.tracing import (
     PYTHON_SCALARS,
@@ -38,38 +39,36 @@ from funcad.core.tracing import (
     shape_of,
 )
 from funcad.profiling.report import Span
-from funcad.transforms.linear import transpose
 
 Aval = tuple[tuple[int, ...], Any]
 
 _now = time.perf_counter_ns
 _thread = threading.get_ident
 _frame = sys._getframe
-_reference = weakref.ref
+_proxy = weakref.proxy
+_references = weakref.getweakrefcount
 _ndarray = np.ndarray
-_TRANSPOSE = transpose.__code__
 _NO_MEMORY = (Tracer, np.generic, *PYTHON_SCALARS)
 # to ask a number itself takes longer than to record the operation
-_NUMBERS: dict[type, Aval] = {t: ((), np.result_type(t)) for t in PYTHON_SCALARS}
+NUMBERS: dict[type, Aval] = {t: ((), np.result_type(t)) for t in PYTHON_SCALARS}
+
+
+UNTIMED = 0b11
+"""Bits of an operation's start with any of which the time to record it is not taken.
+
+To look at the clock is a good part of it, and one operation in four says what it is;
+the first one from the user's code always does.
+"""
 
 
 class Profiled(Tracer):
     """A value, the operations on which are timed."""
 
-    __slots__ = ("aval", "value")
-
-    def __init__(self, trace: Trace, value: Array, aval: Aval) -> None:
-        self._trace = trace
-        self.value = value
-        self.aval = aval
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.aval[0]
-
-    @property
-    def dtype(self) -> Any:
-        return self.aval[1]
+    # not asked for anew: that takes as long as a step of the recording
+    __slots__ = ("dtype", "shape", "value")
+    dtype: Any
+    shape: tuple[int, ...]
+    value: Array
 
     @property
     def weak(self) -> type | None:  # type: ignore[override]
@@ -96,23 +95,36 @@ class Event(NamedTuple):
 
     primitive: Primitive
     params: Params
-    inputs: list[Aval]
-    outputs: Aval | list[Aval]
-    """One aval where the result is an array in memory of its own, which is most."""
     start: int
     stop: int
-    """In nanoseconds; when recording ended is the log's next entry."""
-    place: Any
-    """The user's code, or a file where the next is the number of a line."""
+    """In nanoseconds."""
+    code: Any
+    """The user's, or ``None`` where none is."""
     offset: int
-    backward: bool
-    """Whether it is part of the transpose of an equation."""
+    """Of the instruction in the code."""
     held: Any
-    """Weak reference to the array; else, of the memory that results lie in, weak
-    reference, identity, bytes, and so on."""
-    identity: int
-    thread: int | None = None
-    """``None`` where it is the one that the function was called in."""
+    """Weak reference to the result, an array in memory of its own; ``None`` where it
+    is a view, an empty tuple where it is a number; else a list of the `Held` of the
+    results."""
+    thread: int
+    shape: Any
+    """Of the result, or shapes and dtypes of the results where ``held`` is a list."""
+    dtype: Any
+    inputs: Sequence[Any]
+    """Shape, dtype, shape, and so on; each is an item of the tuple."""
+    recorded: int
+    """When recording ended, or 0 where it was not looked at."""
+
+
+class Held(NamedTuple):
+    """The memory that a result lies in."""
+
+    reference: Any
+    """A weak one."""
+    identities: list[int]
+    """Of the array that owns it, and of all weak references to that, by one of which
+    it is known if it is the result of another operation."""
+    nbytes: int
 
 
 class Body(NamedTuple):
@@ -124,16 +136,7 @@ class Body(NamedTuple):
     """Numbers of equations, and when they began and ended, in turns."""
     working: int
     """Bytes that the program takes while it runs, results included."""
-    held: Sequence[Any]
-    """Of the memory that its results lie in, as in `Event`."""
-
-
-class _Ends(dict[str, bool]):
-    """Whether the search for the user's frame ends in a file, found out once."""
-
-    def __missing__(self, filename: str) -> bool:
-        ends = self[filename] = filename == RUN_AT.co_filename or is_user_file(filename)
-        return ends
+    held: list[Held]
 
 
 class ProfileTrace(Trace):
@@ -145,21 +148,122 @@ class ProfileTrace(Trace):
     alive when is read off it.
     """
 
-    __slots__ = ("is_end", "log", "nested", "thread", "wait", "watched")
+    __slots__ = ("append", "code", "log", "nested", "wait", "watched")
 
-    def __init__(self, leaves: Sequence[Any]) -> None:
+    def __init__(self, leaves: Sequence[Any], array_type: type) -> None:
         super().__init__()
         self.log: list[Any] = []
-        self.is_end = _Ends()
-        self.thread = _thread()
+        # of the user's, that the last operation came from
+        self.code: Any = None
         # by identity, of programs that the watched ones keep alive
         self.watched: dict[int, Watched] = {}
         # whether there may be tracers of an outer transform inside of this one's
         self.nested = any(isinstance(x, Tracer) for x in leaves)
-        backend = backend_of_type(array_type_of(leaves))
+        backend = backend_of_type(array_type)
         self.wait = None if backend.name == "numpy" else backend.synchronize
+        # how to write into the log, where the shortcuts may
+        short = not self.nested and self.wait is None
+        self.append = self.log.append if short else None
 
     def process(
+        self, primitive: Primitive, args: Sequence[Array], params: Params
+    ) -> Any:
+        append = self.append
+        if append is None or primitive.dual is not None or len(args) > 2:
+            return self._process(primitive, args, params)
+        inputs: tuple[Any, ...]
+        if len(args) == 1:
+            (x,) = args
+            inputs = x.shape, x.dtype
+            x = y = x.value
+            start = _now()
+            try:
+                out = primitive.impl(x, **params) if params else primitive.impl(x)
+            except Exception as error:
+                out = recover(error, primitive, (x,), params)
+        else:
+            x, y = args
+            kind = type(x)
+            if kind is Profiled and x._trace is self:
+                shape_x, dtype_x = x.shape, x.dtype
+                x = x.value
+            elif kind is _ndarray:
+                shape_x, dtype_x = x.shape, x.dtype
+            elif kind in NUMBERS:
+                shape_x, dtype_x = NUMBERS[kind]
+            else:
+                return self._process(primitive, args, params)
+            kind = type(y)
+            if kind is Profiled and y._trace is self:
+                shape_y, dtype_y = y.shape, y.dtype
+                y = y.value
+            elif kind is _ndarray:
+                shape_y, dtype_y = y.shape, y.dtype
+            elif kind in NUMBERS:
+                shape_y, dtype_y = NUMBERS[kind]
+            else:
+                return self._process(primitive, args, params)
+            inputs = shape_x, dtype_x, shape_y, dtype_y
+            start = _now()
+            try:
+                out = primitive.impl(x, y, **params) if params else primitive.impl(x, y)
+            except Exception as error:
+                out = recover(error, primitive, (x, y), params)
+        stop = _now()
+        frame: Any = _frame(2)  # the nearest is this one's, the next no user's
+        code = frame.f_code
+        untimed = UNTIMED
+        try:
+            if code is not self.code:
+                untimed = 0
+                while not USER_FILES[code.co_filename]:
+                    frame = frame.f_back
+                    code = frame.f_code
+                self.code = code
+            offset = frame.f_lasti
+        except AttributeError:  # no frame is the user's
+            code, offset = None, 0
+        held: Any = None
+        if type(out) is _ndarray:
+            if primitive.view != "always":
+                if out.base is not None or out is x or out is y or _references(out):
+                    return self.record(
+                        primitive, params, inputs, out, start, stop, code, offset
+                    )
+                held = _proxy(out, append)
+        elif isinstance(out, np.generic):
+            held = ()
+        else:
+            return self.record(
+                primitive, params, inputs, out, start, stop, code, offset
+            )
+        traced = Profiled()
+        traced._trace = self
+        traced.value = out
+        shape = out.shape
+        if shape == inputs[0]:
+            shape = inputs[0]  # one tuple less to be kept
+        traced.shape = shape
+        traced.dtype = dtype = out.dtype
+        append(
+            (
+                primitive,
+                params,
+                start,
+                stop,
+                code,
+                offset,
+                held,
+                _thread(),
+                shape,
+                dtype,
+                *inputs,
+                0 if start & untimed else _now(),
+            )
+        )
+        return traced
+
+    def _process(
         self, primitive: Primitive, args: Sequence[Array], params: Params
     ) -> Any:
         if primitive.dual is not None and not self.nested:
@@ -167,19 +271,17 @@ class ProfileTrace(Trace):
             if entry is not None:
                 return entry
         values = []
-        inputs = []
+        inputs: list[Any] = []
         for arg in args:
             if type(arg) is Profiled and arg._trace is self:
                 values.append(arg.value)
-                inputs.append(arg.aval)
-            elif type(arg) in _NUMBERS:
-                values.append(arg)
-                inputs.append(_NUMBERS[type(arg)])
+                inputs += (arg.shape, arg.dtype)
             else:
                 values.append(arg)
-                inputs.append(aval(arg))
+                inputs += aval(arg)
                 if isinstance(arg, Tracer):
                     self.nested = True
+                    self.append = None
         if self.wait is not None:
             self.wait()
         start = _now()
@@ -193,46 +295,42 @@ class ProfileTrace(Trace):
         if type(out) is not _ndarray:
             _wait_for(out)
         stop = _now()
+        code, offset = self.place(_frame(2))
+        return self.record(primitive, params, inputs, out, start, stop, code, offset)
+
+    def record(
+        self,
+        primitive: Primitive,
+        params: Params,
+        inputs: Sequence[Any],
+        out: Any,
+        start: int,
+        stop: int,
+        code: Any,
+        offset: int,
+    ) -> Any:
+        """Write down an operation of any result, and wrap that."""
         append = self.log.append
-        if type(out) is _ndarray and out.base is None:
-            outputs: Any = (out.shape, out.dtype)
-            traced: Any = Profiled(self, out, outputs)
-            held: Any = _reference(out, append)
-        else:
-            results = out if primitive.multiple else (out,)
-            outputs = [aval(x) for x in results]
-            held = [m for x in results for m in _memory(x, append)]
-            traced = tuple([Profiled(self, *pair) for pair in zip(results, outputs)])
-            if not primitive.multiple:
-                (traced,) = traced
-        is_end = self.is_end
-        backward = False
-        try:
-            frame: Any = _frame(2)  # the nearest is this one's, the next no user's
-            while not is_end[(place := frame.f_code).co_filename]:
-                frame = frame.f_back
-            offset = frame.f_lasti
-            if place is RUN_AT:
-                place, offset = frame.f_locals["line"]
-                backward = frame.f_back.f_code is _TRANSPOSE
-        except AttributeError:  # no frame is the user's
-            place, offset = None, 0
-        event = (
-            primitive,
-            params,
-            inputs,
-            outputs,
-            start,
-            stop,
-            place,
-            offset,
-            backward,
-            held,
-            id(out),
+        results = out if primitive.multiple else (out,)
+        avals = [aval(x) for x in results]
+        traced: Any = tuple([profiled(self, x, *a) for x, a in zip(results, avals)])
+        held = _held(results, append)
+        append(
+            (
+                *(primitive, params, start, stop, code, offset),
+                *(held, _thread(), avals, None, *inputs, _now()),
+            )
         )
-        append(event if _thread() == self.thread else (*event, _thread()))
-        append(_now())
-        return traced
+        return traced if primitive.multiple else traced[0]
+
+    def place(self, frame: Any) -> tuple[Any, int]:
+        """The user's code that runs in a frame or has called it, and where in it."""
+        while frame is not None:
+            code = frame.f_code
+            if USER_FILES[code.co_filename]:
+                return code, frame.f_lasti
+            frame = frame.f_back
+        return None, 0
 
     def _enter(
         self, primitive: Primitive, args: Sequence[Array], params: Params
@@ -253,8 +351,8 @@ class ProfileTrace(Trace):
             except Exception as error:
                 outs = recover(error, primitive, values, watched)
             results = outs if primitive.multiple else (outs,)
-            self.log.append([m for x in results for m in _memory(x, self.log.append)])
-            traced: Any = tuple([Profiled(self, x, aval(x)) for x in results])
+            self.log.append(_held(results, self.log.append))
+            traced: Any = tuple([profiled(self, x, *aval(x)) for x in results])
         elif primitive.body is not None:
             # the user's function
             outs = primitive.impl(*args, **params)
@@ -293,7 +391,7 @@ class ProfileTrace(Trace):
             outs = run(*values)  # raises an error that is explained
         _wait_for(outs)
         working = run.working
-        held = [m for x in outs for m in _memory(x, self.log.append)]
+        held = _held(outs, self.log.append)
         self.log.append(Body(_thread(), equations, stamps, working, held))
         return outs
 
@@ -302,25 +400,38 @@ class ProfileTrace(Trace):
         return x.value if type(x) is Profiled and x._trace is self else x
 
 
+def profiled(trace: Trace, value: Array, shape: Any, dtype: Any) -> Profiled:
+    """A tracer of a value."""
+    traced = Profiled()
+    traced._trace = trace
+    traced.value = value
+    traced.shape = shape
+    traced.dtype = dtype
+    return traced
+
+
 def aval(x: Any) -> Aval:
     """Shape and dtype of an array or number."""
-    if type(x) in _NUMBERS:
-        return _NUMBERS[type(x)]
+    if type(x) in NUMBERS:
+        return NUMBERS[type(x)]
     try:
         return x.shape, x.dtype
     except AttributeError:
         return shape_of(x), dtype_of(x)
 
 
-def _memory(x: Any, died: Callable[[Any], None]) -> tuple[Any, ...]:
-    """The memory that a result lies in, where it can be told when it is freed."""
-    if isinstance(x, _NO_MEMORY):
-        return ()
-    x = root(x)
-    try:
-        return weakref.ref(x, died), id(x), x.nbytes
-    except TypeError:  # of a class without weak references
-        return ()
+def _held(results: Sequence[Any], died: Callable[[Any], None]) -> list[Held]:
+    """The memory that results lie in, where it can be told when it is freed."""
+    held = []
+    for x in results:
+        if not isinstance(x, _NO_MEMORY):
+            x = root(x)
+            identities = [id(x), *map(id, weakref.getweakrefs(x))]
+            try:
+                held.append(Held(weakref.ref(x, died), identities, x.nbytes))
+            except TypeError:  # of a class without weak references
+                continue
+    return held
 
 
 class Watched(Program):
@@ -338,7 +449,7 @@ class Watched(Program):
 
     def evaluate(self, args: Sequence[Array]) -> list[Array | None]:
         trace = self._trace
-        watched = [Profiled(trace, x, aval(x)) for x in args]
+        watched = [profiled(trace, x, *aval(x)) for x in args]
         return [trace.unpack(x) for x in self._program.evaluate(watched)]
 
 

@@ -78,8 +78,8 @@ def jit(
     A signature is the structure of the arguments, the shape and dtype of each leaf (of
     a Python number, its type) and the values of static arguments.
 
-    Where a large program works on the rows of a batch alike, as many threads as BLAS may
-    use (``OPENBLAS_NUM_THREADS``) share them.
+    Where a large program works on the rows of a batch alike, as many threads as BLAS
+    may use (``OPENBLAS_NUM_THREADS``) share them.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from funcad.core.errors import BackwardLine, ConcretizationError, run_at, user_line
+from funcad.core.errors import BACKWARD, ConcretizationError, user_line
 from funcad.core.program import Equation, Program, Var, Variable, variable
 from funcad.core.tracing import (
     Array,
@@ -69,7 +69,7 @@ class LinearTrace(Trace):
             arg.variable if type(arg) is Linear and arg._trace is self else arg
             for arg in args
         ]
-        line = user_line() if self.keeps_lines else None
+        line = user_line(above=2) if self.keeps_lines else None
         abstract = primitive.abstract
         if abstract is None:
             var = Var(params["shape"], params["dtype"])
@@ -141,8 +141,8 @@ def transpose(
         if line is None:
             cts = primitive.transpose(ct, inputs, params)  # type: ignore[misc]
         else:
-            line = BackwardLine(line)
-            cts = run_at(line, primitive.transpose, ct, inputs, params)  # type: ignore[arg-type]
+            call = BACKWARD[line]
+            cts = call(primitive.transpose, ct, inputs, params)
         for var, c in zip(inputs, cts):
             if c is None:
                 continue
@@ -152,7 +152,7 @@ def transpose(
                 # popped, a sum that nobody else holds is added to in place by NumPy
                 pending[var] = pending.pop(var) + c
             else:
-                pending[var] = run_at(line, operator.add, pending.pop(var), c)
+                pending[var] = call(operator.add, pending.pop(var), c)
         del equation, inputs, ct, cts
     return [pending.get(var) for var in program.inputs]
 
