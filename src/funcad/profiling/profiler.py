@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -91,14 +92,16 @@ def profile(
         array_type = array_type_of(leaves)
         for _ in range(warmup):
             _run(f, leaves, treedef, array_type)
-        runs = [_run(f, leaves, treedef, array_type) for _ in range(repeat)]
-        run = min(runs, key=lambda run: run.stop - run.start)
+        run = _run(f, leaves, treedef, array_type)
+        for _ in range(repeat - 1):
+            run = min(run, _run(f, leaves, treedef, array_type), key=_duration)
+        thread = threading.get_ident()
         arguments = {id(root(x)) for x in leaves}
         return Profile(
             name=name,
             result=run.result,
-            resolve=lambda: resolved(run.log, run.start, arguments),
-            seconds=(run.stop - run.start) * 1e-9,
+            resolve=lambda: resolved(run.log, run.start, thread, arguments),
+            seconds=_duration(run) * 1e-9,
             array_type=array_type,
         )
 
@@ -128,6 +131,10 @@ class Run(NamedTuple):
     log: list[Any]
     start: int
     stop: int
+
+
+def _duration(run: Run) -> int:
+    return run.stop - run.start
 
 
 def _run(

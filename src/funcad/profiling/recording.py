@@ -53,11 +53,17 @@ _NO_MEMORY = (Tracer, np.generic, *PYTHON_SCALARS)
 NUMBERS: dict[type, Aval] = {t: ((), np.result_type(t)) for t in PYTHON_SCALARS}
 
 
-UNTIMED = 0b11
+UNTIMED = 0b111
 """Bits of an operation's start with any of which the time to record it is not taken.
 
-To look at the clock is a good part of it, and one operation in four says what it is;
-the first one from the user's code always does.
+To look at the clock is a good part of it, and one operation in eight says what it is;
+the first one always does.
+"""
+
+THREADS = threading._active  # type: ignore[attr-defined]
+"""Of `threading`: by its identifier, each thread that runs.
+
+To look how many there are takes a fraction of what asking which one this is does.
 """
 
 
@@ -106,7 +112,8 @@ class Event(NamedTuple):
     """Weak reference to the result, an array in memory of its own; ``None`` where it
     is a view, an empty tuple where it is a number; else a list of the `Held` of the
     results."""
-    thread: int
+    thread: int | None
+    """``None`` where there was no other than the one that called the function."""
     shape: Any
     """Of the result, or shapes and dtypes of the results where ``held`` is a list."""
     dtype: Any
@@ -215,7 +222,8 @@ class ProfileTrace(Trace):
         untimed = UNTIMED
         try:
             if code is not self.code:
-                untimed = 0
+                if self.code is None:
+                    untimed = 0
                 while not USER_FILES[code.co_filename]:
                     frame = frame.f_back
                     code = frame.f_code
@@ -254,7 +262,7 @@ class ProfileTrace(Trace):
                 code,
                 offset,
                 held,
-                _thread(),
+                None if len(THREADS) == 1 else _thread(),
                 shape,
                 dtype,
                 *inputs,
