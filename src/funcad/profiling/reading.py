@@ -18,7 +18,7 @@ _REFERENCES = (weakref.ref, weakref.ProxyType)
 
 
 def resolved(
-    log: Sequence[Any], begin: int, thread: int, arguments: set[int]
+    log: Sequence[Any], begin: int, arguments: set[int]
 ) -> tuple[list[Operation], list[Span], float]:
     """What a log says.
 
@@ -28,8 +28,6 @@ def resolved(
         As `ProfileTrace` writes it.
     begin : int
         When the function was called, in nanoseconds.
-    thread : int
-        The thread that called it.
     arguments : set of int
         Identities of the memory that the function was given.
 
@@ -109,7 +107,7 @@ def resolved(
                     start=(event.start - begin) * 1e-9,
                     seconds=(event.stop - event.start) * 1e-9,
                     line=line,
-                    thread=thread if event.thread is None else event.thread,
+                    thread=event.thread,
                     backward=type(line) is BackwardLine,
                     # a result that lies in its operand's memory was not computed
                     view=view,

@@ -60,12 +60,6 @@ To look at the clock is a good part of it, and one operation in eight says what 
 the first one always does.
 """
 
-THREADS = threading._active  # type: ignore[attr-defined]
-"""Of `threading`: by its identifier, each thread that runs.
-
-To look how many there are takes a fraction of what asking which one this is does.
-"""
-
 
 class Profiled(Tracer):
     """A value, the operations on which are timed."""
@@ -112,8 +106,7 @@ class Event(NamedTuple):
     """Weak reference to the result, an array in memory of its own; ``None`` where it
     is a view, an empty tuple where it is a number; else a list of the `Held` of the
     results."""
-    thread: int | None
-    """``None`` where there was no other than the one that called the function."""
+    thread: int
     shape: Any
     """Of the result, or shapes and dtypes of the results where ``held`` is a list."""
     dtype: Any
@@ -262,7 +255,7 @@ class ProfileTrace(Trace):
                 code,
                 offset,
                 held,
-                None if len(THREADS) == 1 else _thread(),
+                _thread(),
                 shape,
                 dtype,
                 *inputs,

@@ -24,7 +24,7 @@ from funcad.core.tracing import Tracer, bind
 from funcad.numpy.dispatch import PRIMITIVES
 from funcad.numpy.operators import BINARY, COMPARISONS, UNARY
 from funcad.primitives.contraction import matmul
-from funcad.profiling.recording import NUMBERS, THREADS, UNTIMED, Profiled
+from funcad.profiling.recording import NUMBERS, UNTIMED, Profiled
 
 _SHORTCUT = """
 def shortcut(primitive, ordinary):
@@ -75,7 +75,7 @@ def shortcut(primitive, ordinary):
                 code,
                 offset,
                 proxy(out, append),
-                None if len(THREADS) == 1 else thread(),
+                thread(),
                 shape,
                 dtype,
                 {inputs},
@@ -157,7 +157,6 @@ def _shortcut(
         "NUMBERS": NUMBERS,
         "PRIMITIVES": PRIMITIVES,
         "Profiled": Profiled,
-        "THREADS": THREADS,
         "UNTIMED": UNTIMED,
         "USER_FILES": USER_FILES,
         "bind": bind,
