@@ -39,6 +39,7 @@ from eager import (
     table,
     threads,
 )
+from funcad.backends.threads import thread_count
 from libraries import Library, installed
 from models import Batch, map_leaves
 
@@ -263,7 +264,8 @@ def report(found: list[Findings], heading: list[str]) -> str:
 ABOUT = """\
 - medians of at most {rounds} interleaved rounds in one process; {threads}
 - {funcad}: the loss written with funcad.nn; PyTorch: with its own fused layers; jax.jit
-  and "{plain}": with the plain lines of bench/models.py"""
+  and "{plain}": with the plain lines of bench/models.py
+- stretches that funcad.jit shares among {shared} threads are run with BLAS at one"""
 
 
 def main() -> int:
@@ -290,7 +292,11 @@ def main() -> int:
         print(f"measuring {name}", file=sys.stderr)
         found.append(SECTIONS[name](libraries, effort))
     about = ABOUT.format(
-        rounds=effort.rounds, threads=threads(libraries), funcad=FUNCAD, plain=PLAIN
+        rounds=effort.rounds,
+        threads=threads(libraries),
+        funcad=FUNCAD,
+        plain=PLAIN,
+        shared=thread_count(),
     )
     text = report(found, [machine, about])
     print(text)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import funcad
 from funcad import nn
 from funcad.core.tracing import registry
-from funcad.primitives import fused
+from funcad.primitives import fused_layer_norm, product_parts
 from funcad.testing import check_grads, check_vmap
 
 FUNCTIONS = {
@@ -56,14 +56,15 @@ def products(draw):
 
 
 @contextlib.contextmanager
-def in_parts(*limits):
+def in_parts(chunk, block):
     """Bytes that are computed, and normalised, at once."""
-    usual = fused.CHUNK, fused.BLOCK
-    fused.CHUNK, fused.BLOCK = limits
+    sizes = {"CHUNK": chunk, "SPARE": chunk, "BLOCK": block, "SMALL": block, "LEAST": 0}
+    usual = {name: getattr(product_parts, name) for name in sizes}
+    vars(product_parts).update(sizes)
     try:
         yield
     finally:
-        fused.CHUNK, fused.BLOCK = usual
+        vars(product_parts).update(usual)
 
 
 limits = st.sampled_from([(2**20, 2**20), (2**20, 64), (256, 64), (8, 8)])
@@ -279,6 +280,101 @@ def test_operands_in_any_layout(name):
         np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-12)
 
 
+# ------------------------------------------------ layer norm by changes of the operands
+#
+# Where rows of the product are long beside those of the left operand.
+
+
+def normalised(a, b, eps):
+    """Layer norm of a product and its pullback, in double precision, by formulas."""
+    a, b = a.astype(float), b.astype(float)
+    x = a @ b
+    x -= x.mean(axis=1, keepdims=True)
+    r = 1 / np.sqrt((x * x).mean(axis=1, keepdims=True) + eps)
+    y = x * r
+
+    def pullback(ct):
+        along = (y * ct).mean(axis=1, keepdims=True)
+        c = r * (ct - ct.mean(axis=1, keepdims=True) - y * along)
+        return c @ b.T, a.T @ c
+
+    return y, pullback
+
+
+def long_rows(dtype, of_a=1.0, of_b=1.0, k=3):
+    rng = np.random.default_rng(0)
+    a, b = of_a * rng.normal(size=(64, k)), of_b * (3 + rng.normal(size=(k, 40)))
+    return a.astype(dtype), b.astype(dtype), rng.normal(size=(64, 40)).astype(dtype)
+
+
+def agree_with_formulas(a, b, ct, eps, close):
+    got, pullback = funcad.vjp(lambda a, b: nn.matmul_layer_norm(a, b, eps=eps), a, b)
+    want, exact = normalised(a, b, eps)
+    assert np.isfinite(got).all()
+    np.testing.assert_allclose(got, want, rtol=close, atol=close)
+    for x, y in zip(pullback(ct), exact(ct.astype(float)), strict=True):
+        assert x.dtype == ct.dtype
+        assert np.isfinite(x).all()
+        np.testing.assert_allclose(x, y, rtol=close, atol=close * np.abs(y).max())
+
+
+@pytest.mark.parametrize("eps", [1e-30, 1e-5, 0.1])
+@pytest.mark.parametrize("dtype, close", [(np.float32, 1e-5), (np.float64, 1e-13)])
+@pytest.mark.parametrize(
+    "of_a, of_b", [(1, 1), (1e6, 1e-5), (1e-3, 1e3), (1e17, 1e-22)]
+)
+def test_layer_norm_of_long_rows_keeps_its_digits(of_a, of_b, dtype, close, eps):
+    with in_parts(256, 64), np.errstate(all="raise", under="ignore"):
+        agree_with_formulas(*long_rows(dtype, of_a, of_b), eps, close)
+
+
+@pytest.mark.parametrize("wrt", [(0,), (0, 1)])
+def test_long_rows_are_normalised_in_the_operands(wrt, monkeypatch):
+    a, b, ct = long_rows(float)
+
+    def refuse(*args):
+        raise AssertionError("a pass over the product")
+
+    for name in ("_scale", "_centre_and_scale", "_write_unscaled"):
+        monkeypatch.setattr(fused_layer_norm, name, refuse)
+    with in_parts(256, 64):
+        y, r = registry["matmul_standardize"](a, b, axis=(1,), eps=1e-5)
+        cotangent = registry["matmul_standardize_cotangent"]
+        got = cotangent(ct, 0 * r, a, b, y, r, axis=(1,), wrt=wrt)
+    want = normalised(a, b, 1e-5)[1](ct)
+    for i, x in zip(wrt, got, strict=True):
+        np.testing.assert_allclose(x, want[i], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("eps", [1e-5, 1e-30])
+def test_rows_that_nearly_cancel_are_added_up_themselves(eps):
+    # of some rows the sums of squares by the Gram matrix have no right digit
+    a, b, ct = long_rows(np.float32, k=2)
+    b[1] = b[0] + np.float32(1e-3) * ct[0]
+    a[::2] = [[1, -1]] + np.float32(1e-4) * a[::2]
+    with in_parts(256, 64):
+        got, pullback = funcad.vjp(lambda a: nn.matmul_layer_norm(a, b, eps=eps), a)
+    composed, usual = funcad.vjp(lambda a: nn.layer_norm(a @ b, eps=eps), a)
+    want, exact = normalised(a, b, eps)
+    for x, y, z in (
+        (got, composed, want),
+        (pullback(ct)[0], usual(ct)[0], exact(ct)[0]),
+    ):
+        close = 2 * np.abs(y - z).max() + 1e-5 * np.abs(z).max()
+        assert np.abs(x - z).max() < close
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_an_infinite_entry_spoils_its_row_alone(value):
+    a, b, _ = long_rows(np.float32)
+    a[5] = value
+    with in_parts(256, 64), np.errstate(invalid="ignore"):
+        got = nn.matmul_layer_norm(a, b)
+    assert np.isnan(got[5]).all()
+    want = normalised(a[6:], b, 1e-5)[0]
+    np.testing.assert_allclose(got[6:], want, rtol=1e-5, atol=1e-5)
+
+
 # -------------------------------------------------------------------- extreme numbers
 
 
@@ -290,7 +386,7 @@ def test_softmax_is_stable_where_only_some_blocks_are_large(dtype, size):
     a[20:] *= dtype(size)
     ct = rng.normal(size=(30, 4)).astype(dtype)
     function, composition = pair("softmax")
-    with np.errstate(all="raise", under="ignore"), in_parts(64, 64):
+    with np.errstate(all="raise", under="ignore"), in_parts(256, 64):
         got, pullback = funcad.vjp(function, a, b)
         slopes = pullback(ct)
     want, composed = funcad.vjp(composition, a, b)
@@ -300,6 +396,17 @@ def test_softmax_is_stable_where_only_some_blocks_are_large(dtype, size):
     for x, y in zip(slopes, composed(ct), strict=True):
         assert np.isfinite(x).all()
         np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5 * max(np.abs(y).max(), 1))
+
+
+@pytest.mark.parametrize("size", [30, 45, 60, 80, 89, -45, -80, -100])
+def test_softmax_of_any_exponents_gives_no_warning(size):
+    rng = np.random.default_rng(0)
+    a = np.full((40, 1), size, np.float32)
+    b = (1 + rng.random((1, 5)) / 10).astype(np.float32)
+    with np.errstate(all="raise", under="ignore"), in_parts(256, 64):
+        got = nn.matmul_softmax(a, b)
+    want = nn.softmax(np.matmul(a.astype(float), b.astype(float)))
+    np.testing.assert_allclose(got, want, rtol=3e-5)
 
 
 def test_softmax_far_below_zero_keeps_its_digits():
@@ -411,7 +518,7 @@ def test_a_scale_that_does_not_fit_is_an_error_that_names_the_shape_to_give():
 
 def test_the_tangent_is_linear_in_tangents_only():
     a, b = np.ones((2, 3)), np.ones((3, 4))
-    (s,) = fused.matmul_softmax(a, b, axis=(1,))
+    (s,) = registry["matmul_softmax"](a, b, axis=(1,))
     tangent = registry["matmul_softmax_tangent"]
 
     def of_operand(b):

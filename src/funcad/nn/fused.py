@@ -11,8 +11,10 @@ from funcad.nn.activations import softmax
 from funcad.nn.normalization import aligned, layer_norm
 from funcad.numpy.products import check_inner
 from funcad.numpy.reductions import axes_of
-from funcad.primitives import fused, nn
+from funcad.primitives import nn
 from funcad.primitives.contraction import swap_last
+from funcad.primitives.fused_layer_norm import matmul_standardize
+from funcad.primitives.fused_softmax import matmul_softmax as fused_softmax
 
 Axis = int | tuple[int, ...]
 
@@ -56,7 +58,9 @@ def matmul_layer_norm(
     -----
     The product is normalised block by block where it is computed, and its derivatives
     need no more than the result and a number a row: an array of the product's size is
-    there once, where the composition has two.
+    there once, where the composition has two.  Over the last axis, where that is long
+    beside the rows of ``a``, the operands are changed so that their product comes out
+    normalised, which takes about half of the composition's time.
 
     Examples
     --------
@@ -74,7 +78,7 @@ def matmul_layer_norm(
         scale = aligned(scale, shape, axes, "matmul_layer_norm", "scale")
     if bias is not None:
         bias = aligned(bias, shape, axes, "matmul_layer_norm", "bias")
-    y = _through(fused.matmul_standardize, a, b, axes, eps=eps)
+    y = _through(matmul_standardize, a, b, len(shape), axes, {"eps": eps})
     if scale is None:
         return y if bias is None else y + bias
     return y * scale if bias is None else nn.multiply_add(y, scale, bias)
@@ -120,21 +124,23 @@ def matmul_softmax(a: Array, b: Array, axis: Axis = -1) -> Array:
     shape = _product_shape("matmul_softmax", a, b)
     if shape is None:
         return softmax(np.matmul(a, b), axis)
-    return _through(fused.matmul_softmax, a, b, _axes(axis, shape, "matmul_softmax"))
+    axes = _axes(axis, shape, "matmul_softmax")
+    return _through(fused_softmax, a, b, len(shape), axes, {})
 
 
-def _through(primitive: Any, a: Array, b: Array, axes: Any, **params: Any) -> Array:
+def _through(
+    primitive: Any, a: Array, b: Array, rank: int, axes: Any, params: Any
+) -> Array:
     """The first result of a primitive, which has whole rows of the product to itself.
 
     Columns are rows of the transposed product.
     """
-    rank = max(len(shape_of(a)), len(shape_of(b)))
     rows, columns = rank - 2, rank - 1
     if columns in axes or rows not in axes:
-        return bind(primitive, (a, b), {"axis": axes, **params})[0]
+        return bind(primitive, (a, b), params | {"axis": axes})[0]
     axes = tuple(sorted(columns if k == rows else k for k in axes))
     a, b = swap_last(b), swap_last(a)
-    return swap_last(bind(primitive, (a, b), {"axis": axes, **params})[0])
+    return swap_last(bind(primitive, (a, b), params | {"axis": axes})[0])
 
 
 def _product_shape(name: str, a: Array, b: Array) -> tuple[int, ...] | None:
@@ -143,9 +149,12 @@ def _product_shape(name: str, a: Array, b: Array) -> tuple[int, ...] | None:
     Integers have no derivative, and vectors make nothing that could be saved.
     """
     left, right = shape_of(a), shape_of(b)
-    if len(left) < 2 or len(right) < 2 or not _inexact(a, b):
+    if len(left) < 2 or len(right) < 2:
         return None
-    check_inner(name, left, right, left[-1], right[-2])
+    if dtype_of(a).kind not in "fc" and dtype_of(b).kind not in "fc":
+        return None
+    if left[-1] != right[-2]:
+        check_inner(name, left, right, left[-1], right[-2])
     if left[:-2] == right[:-2]:
         return (*left[:-1], right[-1])
     try:
@@ -158,13 +167,11 @@ def _product_shape(name: str, a: Array, b: Array) -> tuple[int, ...] | None:
     return (*lead, left[-2], right[-1])
 
 
-def _inexact(a: Array, b: Array) -> bool:
-    return dtype_of(a).kind in "fc" or dtype_of(b).kind in "fc"
-
-
 def _axes(axis: Axis, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
-    axes = tuple(sorted(axes_of(axis, len(shape))))
-    if 0 in [shape[k] for k in axes]:
+    axes = axes_of(axis, len(shape))
+    if len(axes) > 1:
+        axes = tuple(sorted(axes))
+    if 0 in shape and 0 in [shape[k] for k in axes]:
         raise ValueError(
             f"{name} over axis {axis} of a product of shape {shape} is over no entries "
             "at all, and has no value. Give it at least one entry there."

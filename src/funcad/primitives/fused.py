@@ -3,16 +3,12 @@
 ``softmax(a @ b)`` as two operations writes the product to memory and reads it again.
 Here a block of rows of the product is normalised in the place where it was computed,
 which is its place in the result; the way back needs the result and a number a row, so
-that nothing else of the product's size is ever there.
+that nothing else of the product's size is ever there.  Some functions of rows can be
+folded into the operands, and need no pass over the product.
 
-============================  ====================================================
-``matmul_softmax``            softmax of a product over axes
-``matmul_standardize``        a product shifted and scaled over axes to mean 0 and
-                              variance 1, and the factors
-============================  ====================================================
-
-Each has two relatives.  With X = A B, the derivative of the rows' function N at X is a
-matrix a row, T, that is known from the results.  The tangent and the cotangents
+A primitive ``matmul_...`` made here has two relatives.  With X = A B, the derivative of
+the rows' function N at X is a matrix a row, T, that is known from the results.  The
+tangent and the cotangents
 
     dN = T (dA B + A dB),        A' = T'(N') B',  B' = A' T'(N')
 
@@ -24,13 +20,12 @@ and higher orders is composed of plain products and of the rows' own primitives.
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from funcad.core.counting import ELEMENTARY, entries
+from funcad.core.counting import entries
 from funcad.core.errors import NonlinearError
 from funcad.core.program import Var
 from funcad.core.tracing import (
@@ -42,31 +37,29 @@ from funcad.core.tracing import (
     dtype_of,
     shape_of,
 )
-from funcad.primitives import nn
+from funcad.primitives import product_parts as parts
 from funcad.primitives.code import call
-from funcad.primitives.contraction import left_cotangent, matmul, right_cotangent
-from funcad.primitives.elementwise import broadcast_shapes
+from funcad.primitives.contraction import matmul
+from funcad.primitives.nn import dot_over, sum_over
+from funcad.primitives.product_parts import (
+    accumulate,
+    factors_of,
+    flattened,
+    on_host,
+    operand_cotangent,
+    part_of,
+    product_dtype,
+    product_shape,
+    restored,
+)
 from funcad.primitives.shape import (
     Shape,
     batch_first,
     broadcast_to,
-    reduce_sum,
     reduced_shape,
     reshape,
     zeros,
 )
-
-Index = tuple[slice, ...]
-
-CHUNK = 2 * 2**20
-"""Bytes of the part of a product that is computed at once.
-
-BLAS shares it among threads and packs the right operand anew for each, so that a
-smaller part, which would fit the cache of one core, costs more than it saves.
-"""
-
-BLOCK = 2**20
-"""Bytes of the block of it that is then taken through all passes of normalising."""
 
 
 class Rows(NamedTuple):
@@ -79,9 +72,11 @@ class Rows(NamedTuple):
     plain : callable
         ``plain(x, **params)``, the results, by the implementation for whole arrays.
     begin : callable
-        ``begin(a, b, axis, **params) -> (b, finish)``; ``finish(x, stats, again)``
-        turns a block of the product ``a @ b`` into that of the first result, in place,
-        and writes the others; ``again()`` computes the block anew.
+        ``begin(a, b, axis) -> (b, finish)``; ``finish(x, axis, **params)`` turns a
+        block of the product ``a @ b`` into that of the first result, in place, and
+        gives the others; ``None`` where it has spoilt the block, to be computed anew.
+    careful : callable
+        ``finish`` for that block and those after it.
     tangent, cotangent : callable
         ``tangent(t, results, axis)`` and ``cotangent(cts, results, axis)``: T and its
         transpose, composed of primitives.
@@ -92,9 +87,15 @@ class Rows(NamedTuple):
         ``block_tangent(t, stats, results, axis)``, the tangent on blocks of arrays, in
         place, and that of the other results into ``stats``.
     begin_back : callable
-        ``begin_back(a, b, axis) -> (b, write, settle)``; ``write(out, cts, results)``
-        writes a block of the product's cotangent, of which ``out @ b.T`` is a part of
-        the left operand's and ``settle(a.T @ out)`` is the right operand's.
+        ``begin_back(a, b, axis) -> (b, write, settle)``; ``write(out, cts, results,
+        axis)`` writes a block of the product's cotangent, of which ``out @ b.T`` is a
+        part of the left operand's.  The right operand's is ``a.T @ out``, which
+        ``settle``, if it is not ``None``, changes in place.
+    folded, folded_back : callable or None
+        ``folded(a, b, out, **params)`` and ``folded_back(cts, a, b, results, wrt)``,
+        for matrices and over the last axis: the other results and the operands'
+        cotangents by products that need no passes over them; ``None`` where that does
+        not pay.
     reduced : tuple of bool
         Whether the axes are of size one in a result.
     weights : tuple of float
@@ -106,12 +107,15 @@ class Rows(NamedTuple):
     name: str
     plain: Callable[..., Any]
     begin: Callable[..., Any]
+    careful: Callable[..., Any]
     tangent: Callable[..., Any]
     cotangent: Callable[..., Any]
     tangent_jvp: Callable[..., Any]
     cotangent_jvp: Callable[..., Any]
     block_tangent: Callable[..., Any]
     begin_back: Callable[..., Any]
+    folded: Callable[..., Any] | None
+    folded_back: Callable[..., Any] | None
     reduced: tuple[bool, ...]
     weights: tuple[float, float]
     definitions: tuple[str, str, str]
@@ -134,34 +138,50 @@ def product_through(rows: Rows) -> Primitive:
     tangent, cotangent = _linear_maps(rows, name)
 
     def impl(a: Array, b: Array, axis: Shape, out: Array = None, **params: Any) -> Any:
-        if not _in_blocks(a, b):
+        if not on_host(a, b):
             return _into(out, rows.plain(matmul.impl(a, b), axis=axis, **params))
         if out is None:
-            out = np.empty(_product_shape(a, b), a.dtype)
-        stats = [
-            np.empty(reduced_shape(out.shape, axis, True), a.dtype)
-            for reduced in rows.reduced
-            if reduced
-        ]
-        if 0 < out.nbytes <= BLOCK:
-            # nothing is to be parted, and all of that takes longer than the product
-            b, finish = rows.begin(a, b, axis, **params)
-            np.matmul(a, b, out=out)
-            finish(out, stats, functools.partial(np.matmul, a, b, out=out))
-            return (out, *stats)
-        a, b, axis, (out, *stats), flat = _flattened(a, b, axis, [out, *stats])
-        b, finish = rows.begin(a, b, axis, **params)
-        for chunk in _chunks(out.shape, a, axis):
-            x, factors = _part(out, chunk), _factors(chunk, a, b)
+            out = np.empty(product_shape(a, b), a.dtype)
+        if 0 < out.nbytes <= parts.SMALL:
+            right, finish = rows.begin(a, b, axis)
+            np.matmul(a, right, out=out)
+            others = finish(out, axis, **params)
+            if others is not None:
+                return (out, *others)
+        a, b, axis, (out,), lead = flattened(a, b, axis, [out])
+        others = None
+        if rows.folded is not None and _over_rows(a, b, axis):
+            others = rows.folded(a, b, out, **params)
+        if others is None:
+            others = in_blocks(a, b, out, axis, params)
+        return restored((out, *others), lead)
+
+    def in_blocks(a: Array, b: Array, out: Array, axis: Shape, params: Params) -> Any:
+        b, finish = rows.begin(a, b, axis)
+        others = None
+        for chunk in parts.chunks(a, b, out.shape, axis, parts.CHUNK):
+            x, factors = part_of(out, chunk), factors_of(chunk, a, b)
             np.matmul(*factors, out=x)
-            own = [_part(v, chunk) for v in stats]
-            for index in _blocks(x.shape, axis, BLOCK // x.itemsize):
-                again = functools.partial(_again, x, factors, index)
-                finish(_part(x, index), [_part(v, index) for v in own], again)
-        return _restored((out, *stats), flat)
+            for index in parts.blocks(x, axis):
+                block = part_of(x, index)
+                found = finish(block, axis, **params)
+                if found is None:
+                    finish = rows.careful
+                    np.matmul(*factors_of(index, *factors), out=block)
+                    found = finish(block, axis, **params)
+                if chunk is index is None:
+                    return found
+                others = others or own_space(out, axis)
+                for other, value in zip(others, found, strict=True):
+                    part_of(part_of(other, chunk), index)[...] = value
+        return others or own_space(out, axis)
+
+    def own_space(out: Array, axis: Shape) -> list[Array]:
+        shape = reduced_shape(out.shape, axis, True)
+        return [np.empty(shape, out.dtype) for reduced in rows.reduced if reduced]
 
     def abstract(a: Any, b: Any, axis: Shape, **params: Any) -> Any:
-        shape, dtype = _product_shape(a, b), _product_dtype(a, b)
+        shape, dtype = product_shape(a, b), product_dtype(a, b)
         return [
             (reduced_shape(shape, axis, True) if r else shape, dtype)
             for r in rows.reduced
@@ -219,25 +239,25 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
 
     def tangent_impl(*args: Array, axis: Shape, wrt: Shape) -> Any:
         ts, (a, b), results = _split(args, len(wrt))
-        if not _in_blocks(*args):
+        if not on_host(*args):
             t = _product_rule(a, b, dict(zip(wrt, ts, strict=True)))
             return rows.tangent(t, results, axis)
         pairs = [(t, b) if i == 0 else (a, t) for i, t in zip(wrt, ts, strict=True)]
         # tangents of the left operand have its shape
         (x, y), *more = pairs
-        x, y, flat_axis, results, flat = _flattened(x, y, axis, results)
-        pairs = [(x, y), *(_flattened(*pair, axis, [])[:2] for pair in more)]
+        x, y, flat_axis, results, flat = flattened(x, y, axis, results)
+        pairs = [(x, y), *(flattened(*pair, axis, [])[:2] for pair in more)]
         outs = [np.empty(v.shape, v.dtype) for v in results]
-        for chunk in _chunks(outs[0].shape, x, flat_axis):
-            t, *rest = [_part(v, chunk) for v in outs]
-            own = [_part(v, chunk) for v in results]
-            np.matmul(*_factors(chunk, *pairs[0]), out=t)
+        for chunk in parts.chunks(x, y, outs[0].shape, flat_axis, parts.CHUNK):
+            t, *rest = [part_of(v, chunk) for v in outs]
+            own = [part_of(v, chunk) for v in results]
+            np.matmul(*factors_of(chunk, *pairs[0]), out=t)
             for pair in pairs[1:]:
-                t += np.matmul(*_factors(chunk, *pair))
-            for index in _blocks(t.shape, flat_axis, BLOCK // t.itemsize):
-                stats, here = ([_part(v, index) for v in vs] for vs in (rest, own))
-                rows.block_tangent(_part(t, index), stats, here, flat_axis)
-        return _restored(tuple(outs), flat)
+                t += np.matmul(*factors_of(chunk, *pair))
+            for index in parts.blocks(t, flat_axis):
+                stats, here = ([part_of(v, index) for v in vs] for vs in (rest, own))
+                rows.block_tangent(part_of(t, index), stats, here, flat_axis)
+        return restored(tuple(outs), flat)
 
     def tangent_abstract(*args: Any, axis: Shape, wrt: Shape) -> Any:
         return [(shape_of(x), dtype_of(x)) for x in args[-count:]]
@@ -263,15 +283,12 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
     def tangent_transpose(cts: Any, args: Any, params: Params) -> Any:
         wrt = params["wrt"]
         ts, (a, b), results = _split(args, len(wrt))
-        _check_linear(f"{name}_tangent", (a, b, *results), f"the first {len(wrt)}")
-        chosen = [type(t) is Var for t in ts]
-        held = {
-            "axis": params["axis"],
-            "wrt": tuple([i for i, c in zip(wrt, chosen, strict=True) if c]),
-        }
-        cts = _explicit(cts, results)
-        found = iter(bind(cotangent, (*cts, a, b, *results), held))
-        return [next(found) if c else None for c in chosen] + [None] * (2 + count)
+        _check_linear(f"{name}_tangent", len(wrt), (a, b, *results))
+        chosen = tuple([i for i, t in zip(wrt, ts, strict=True) if type(t) is Var])
+        held = {"axis": params["axis"], "wrt": chosen}
+        found = bind(cotangent, (*_explicit(cts, results), a, b, *results), held)
+        of = dict(zip(chosen, found, strict=True))
+        return [of.get(i) for i in wrt] + [None] * (2 + count)
 
     def tangent_batch(values: Any, axes: Any, axis: Shape, wrt: Shape) -> Any:
         size = _batch_size(values, axes)
@@ -287,36 +304,47 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
 
     def cotangent_impl(*args: Array, axis: Shape, wrt: Shape) -> Any:
         cts, (a, b), results = _split(args, count)
-        shapes = [(a, b)[i].shape for i in wrt]
-        if not _in_blocks(*args):
+        if not on_host(*args):
             c = rows.cotangent(cts, results, axis)
-            return tuple([_operand_cotangent(i, c, a, b) for i in wrt])
-        if a.ndim == b.ndim == 2 and 0 < cts[0].nbytes <= BLOCK:
-            b, write, settle = rows.begin_back(a, b, axis)
+            return tuple([operand_cotangent(i, c, a, b) for i in wrt])
+        if a.ndim == b.ndim == 2 and 0 < cts[0].nbytes <= parts.SMALL:
+            right, write, settle = rows.begin_back(a, b, axis)
             c = np.empty(cts[0].shape, a.dtype)
-            write(c, cts, results)
-            products = [c @ b.T if i == 0 else a.T @ c for i in wrt]
-            if 1 in wrt:
+            write(c, cts, results, axis)
+            products = [c @ right.T if i == 0 else a.T @ c for i in wrt]
+            if settle and 1 in wrt:
                 settle(products[-1])
             return tuple(products)
-        a, b, axis, arrays, _ = _flattened(a, b, axis, [*cts, *results])
-        shape = arrays[0].shape
-        new = np.empty if arrays[0].size else np.zeros
-        outs = [new((a, b)[i].shape, a.dtype) for i in wrt]
-        spare = None
-        b, write, settle = rows.begin_back(a, b, axis)
-        for chunk in _chunks(shape, a, axis):
-            given = [_part(v, chunk) for v in arrays]
-            if spare is None or spare.shape != given[0].shape:
-                spare = np.empty(given[0].shape, a.dtype)
-            for index in _blocks(spare.shape, axis, BLOCK // a.itemsize):
-                here = [_part(v, index) for v in given]
-                write(_part(spare, index), here[:count], here[count:])
-            for i, out in zip(wrt, outs, strict=True):
-                _accumulate(out, i, spare, chunk, a, b)
-        if 1 in wrt:
-            settle(outs[-1])
+        shapes = [(a, b)[i].shape for i in wrt]
+        a, b, axis, arrays, _ = flattened(a, b, axis, [*cts, *results])
+        cts, results = arrays[:count], arrays[count:]
+        outs = None
+        if rows.folded_back is not None and _over_rows(a, b, axis):
+            outs = rows.folded_back(cts, a, b, results, wrt)
+        if outs is None:
+            outs = cotangents_in_blocks(cts, a, b, results, axis, wrt)
         return tuple([x.reshape(n) for x, n in zip(outs, shapes, strict=True)])
+
+    def cotangents_in_blocks(
+        cts: Any, a: Array, b: Array, results: Any, axis: Shape, wrt: Shape
+    ) -> list[Array]:
+        new = np.empty if cts[0].size else np.zeros
+        outs = [new((a, b)[i].shape, a.dtype) for i in wrt]
+        b, write, settle = rows.begin_back(a, b, axis)
+        buffer = None
+        size = max(parts.SPARE, cts[0].nbytes // 3)
+        for chunk in parts.chunks(a, b, cts[0].shape, axis, size):
+            given = [part_of(v, chunk) for v in (*cts, *results)]
+            if buffer is None:  # the first chunk is the largest
+                buffer = np.empty(given[0].size, a.dtype)
+            c = buffer[: given[0].size].reshape(given[0].shape)
+            write(c, given[:count], given[count:], axis)
+            # the right operand's first: its product takes less of what is in the cache
+            for i, out in reversed([*zip(wrt, outs, strict=True)]):
+                accumulate(out, i, c, chunk, a, b)
+        if settle and 1 in wrt:
+            settle(outs[-1])
+        return outs
 
     def cotangent_abstract(*args: Any, axis: Shape, wrt: Shape) -> Any:
         ab = args[count : count + 2]
@@ -337,16 +365,16 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
             for k, i in enumerate(wrt):
                 if crossed[k] is not None:
                     ab = (a, db) if i == 0 else (da, b)
-                    term = _operand_cotangent(i, c, *ab)
-                    total = [*total[:k], _plus(total[k], term), *total[k + 1 :]]
+                    term = operand_cotangent(i, c, *ab)
+                    total = [*total[:k], plus(total[k], term), *total[k + 1 :]]
         if moved:
             dc = rows.cotangent_jvp(c, cts, results, changes, axis)
-            total = _added(total, [_operand_cotangent(i, dc, a, b) for i in wrt])
+            total = _added(total, [operand_cotangent(i, dc, a, b) for i in wrt])
         return total
 
     def cotangent_transpose(ts: Any, args: Any, params: Params) -> Any:
         cts, (a, b), results = _split(args, count)
-        _check_linear(f"{name}_cotangent", (a, b, *results), f"the first {count}")
+        _check_linear(f"{name}_cotangent", count, (a, b, *results))
         given = {i: t for i, t in zip(params["wrt"], ts, strict=True) if t is not None}
         held = {"axis": params["axis"], "wrt": tuple(given)}
         outs = bind(tangent, (*given.values(), a, b, *results), held)
@@ -403,134 +431,8 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
     return tangent, cotangent
 
 
-# ---------------------------------------------------------------- parts of a product
-
-
-def _blocks(shape: Shape, axis: Shape, limit: int) -> Iterable[Index | None]:
-    """Parts of an array of at most ``limit`` entries that hold whole rows.
-
-    Rows are those over ``axis``; the last axis is never parted.  ``None`` stands for
-    the whole.
-    """
-    size = math.prod(shape)
-    if size <= limit:
-        return (None,) if size else ()
-    free = [k for k, n in enumerate(shape[:-1]) if k not in axis and n > 1]
-    return _parts(tuple([slice(0, n) for n in shape]), free, size, limit)
-
-
-def _parts(index: Index, free: Sequence[int], size: int, limit: int) -> Iterator[Index]:
-    """An index parted along free axes until no part is too large."""
-    if size <= limit or not free:
-        yield index
-        return
-    k, *rest = free
-    n = index[k].stop
-    size //= n
-    step = max(limit // size, 1)
-    for start in range(0, n, step):
-        here = slice(start, min(start + step, n))
-        yield from _parts((*index[:k], here, *index[k + 1 :]), rest, size * step, limit)
-
-
-def _chunks(shape: Shape, a: Array, axis: Shape) -> Iterable[Index | None]:
-    """Parts of a product that BLAS computes at once.
-
-    They have several times as many rows as the right operand has, so that what is done
-    once for each part with an array of the right operand's size does not count.
-    """
-    least = 8 * a.shape[-1] * shape[-1]
-    return _blocks(shape, axis, max(CHUNK // a.itemsize, least))
-
-
-def _part(x: Array, index: Index | None) -> Array:
-    """A part of an array that may be of size one where the product is not."""
-    if index is None:
-        return x
-    return x[tuple([slice(None) if n == 1 else i for i, n in zip(index, x.shape)])]
-
-
-def _factors(index: Index | None, a: Array, b: Array) -> tuple[Array, Array]:
-    """The parts of the operands whose product is a part of the product."""
-    if index is None:
-        return a, b
-    return a[_own(index, a, -1)], b[_own(index, b, -2)]
-
-
-def _own(index: Index, x: Array, summed: int) -> Index:
-    """What a part of the product is of an operand; ``summed`` is its inner axis."""
-    index = index[len(index) - x.ndim :]
-    own = [slice(None) if n == 1 else i for i, n in zip(index, x.shape, strict=True)]
-    own[summed] = slice(None)
-    return tuple(own)
-
-
-def _again(x: Array, factors: tuple[Array, Array], index: Index | None) -> None:
-    """Compute a part of a product anew."""
-    np.matmul(*_factors(index, *factors), out=_part(x, index))
-
-
-def _accumulate(
-    out: Array, i: int, c: Array, index: Index | None, a: Array, b: Array
-) -> None:
-    """Add the cotangent of operand ``i`` that belongs to a part of the product's."""
-    x, y = _factors(index, a, b)
-    part, first = out, True
-    if index is not None:
-        operand, summed, across = ((a, -1, -1), (b, -2, -2))[i]
-        part = out[_own(index, operand, summed)]
-        # the parts that differ in these axes alone have the same cotangent to add to
-        lacking = len(index) - operand.ndim
-        shared = [
-            s
-            for k, s in enumerate(index)
-            if k < lacking
-            or operand.shape[k - lacking] == 1
-            or k == len(index) + across
-        ]
-        first = not any(s.start for s in shared)
-    factors = (c, y.swapaxes(-1, -2)) if i == 0 else (x.swapaxes(-1, -2), c)
-    if first and part.shape == _product_shape(*factors):
-        np.matmul(*factors, out=part)
-        return
-    ct = _operand_cotangent(i, c, x, y)
-    if first:
-        part[...] = ct
-    else:
-        part += ct
-
-
-def _flattened(
-    a: Array, b: Array, axis: Shape, arrays: Sequence[Array]
-) -> tuple[Array, Array, Shape, list[Array], Shape | None]:
-    """A stack of matrices times one matrix as a product of two matrices.
-
-    ``arrays`` are of the product's shape, but for axes of size one.  The last result is
-    the shape of the stack, ``None`` where all stays as it is.
-    """
-    if b.ndim > 2 or a.ndim == 2 or axis != (a.ndim - 1,):
-        return a, b, axis, list(arrays), None
-    lead = a.shape[:-1]
-    rows = math.prod(lead)
-    a, *arrays = [x.reshape(rows, x.shape[-1]) for x in (a, *arrays)]
-    return a, b, (1,), arrays, lead
-
-
-def _restored(arrays: Sequence[Array], lead: Shape | None) -> tuple[Array, ...]:
-    if lead is None:
-        return tuple(arrays)
-    return tuple([x.reshape(*lead, x.shape[-1]) for x in arrays])
-
-
-def _in_blocks(*arrays: Array) -> bool:
-    """Whether these are arrays of the host, of one dtype that BLAS knows."""
-    first = arrays[0].dtype
-    if first.char not in "fd":
-        return False
-    for x in arrays:
-        if type(x) is not np.ndarray or x.dtype != first:
-            return False
-    return True
+def _over_rows(a: Array, b: Array, axis: Shape) -> bool:
+    return a.ndim == b.ndim == 2 and axis == (1,)
 
 
 def _into(out: Array | None, results: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -538,17 +440,6 @@ def _into(out: Array | None, results: tuple[Array, ...]) -> tuple[Array, ...]:
         return results
     out[...] = results[0]
     return (out, *results[1:])
-
-
-def _product_shape(a: Any, b: Any) -> Shape:
-    lead = a.shape[:-2]
-    if lead != b.shape[:-2]:
-        lead = broadcast_shapes([lead, b.shape[:-2]])
-    return (*lead, a.shape[-2], b.shape[-1])
-
-
-def _product_dtype(a: Any, b: Any) -> Any:
-    return a.dtype if a.dtype == b.dtype else np.result_type(a.dtype, b.dtype)
 
 
 # ---------------------------------------------------------------- sums of what is there
@@ -559,45 +450,44 @@ def _split(args: Sequence[Any], first: int) -> tuple[Any, Any, Any]:
     return args[:first], args[first : first + 2], args[first + 2 :]
 
 
-def _plus(x: Array | None, y: Array | None) -> Array | None:
+def plus(x: Array | None, y: Array | None) -> Array | None:
+    """Sum of what is there."""
     return y if x is None else x if y is None else x + y
 
 
 def _added(xs: Sequence[Array | None], ys: Sequence[Array | None]) -> list[Any]:
-    return [_plus(x, y) for x, y in zip(xs, ys, strict=True)]
+    return [plus(x, y) for x, y in zip(xs, ys, strict=True)]
 
 
 def _product_rule(a: Array, b: Array, ts: dict[int, Array]) -> Any:
     """The product's tangent, from those of the operands that have one."""
     left = matmul(ts[0], b) if 0 in ts else None
-    return _plus(left, matmul(a, ts[1]) if 1 in ts else None)
+    return plus(left, matmul(a, ts[1]) if 1 in ts else None)
 
 
 def _mixed_product(ts: dict[int, Array], da: Array | None, db: Array | None) -> Any:
     """How the product's tangent changes with the operands."""
     left = matmul(ts[0], db) if 0 in ts and db is not None else None
-    return _plus(left, matmul(da, ts[1]) if 1 in ts and da is not None else None)
-
-
-def _operand_cotangent(i: int, c: Array, a: Array, b: Array) -> Array:
-    """Cotangent of an operand, from the product's."""
-    return left_cotangent(c, a, a, b) if i == 0 else right_cotangent(c, b, a, b)
+    return plus(left, matmul(da, ts[1]) if 1 in ts and da is not None else None)
 
 
 def _explicit(cts: Sequence[Array | None], avals: Sequence[Any]) -> list[Array]:
-    like = next(ct for ct in cts if ct is not None)
+    given = [ct for ct in cts if ct is not None]
+    if len(given) == len(cts):
+        return given
     return [
-        zeros(aval, like) if ct is None else ct
+        zeros(aval, given[0]) if ct is None else ct
         for ct, aval in zip(cts, avals, strict=True)
     ]
 
 
-def _check_linear(name: str, others: Sequence[Any], linear: str) -> None:
-    if any(type(x) is Var for x in others):
-        raise NonlinearError(
-            f"{name} is linear in {linear} operands only. Use funcad.vjp, which "
-            "linearises the function first."
-        )
+def _check_linear(name: str, linear: int, others: Sequence[Any]) -> None:
+    for x in others:
+        if type(x) is Var:
+            raise NonlinearError(
+                f"{name} is linear in the first {linear} operands only. Use "
+                "funcad.vjp, which linearises the function first."
+            )
 
 
 # ------------------------------------------------------------------- stacks of examples
@@ -638,313 +528,26 @@ def _operands_with_batch(
     return out
 
 
-# ------------------------------------------------------------------------------ softmax
-
-_LEAST = math.exp(-60)  # a smaller sum of exponentials of float32 has lost digits
+# ------------------------------------------------------------------ sums along rows
 
 
-def _softmax_begin(a: Array, b: Array, axis: Shape) -> Any:
-    """Exponentials as they are, until a block is met whose rows must be shifted.
-
-    Its entries are gone by then, so that this one block is computed twice.
-    """
-    shifted = False
-
-    def finish(x: Array, stats: Any, again: Callable[[], None]) -> None:
-        nonlocal shifted
-        if not shifted:
-            with np.errstate(over="ignore"):
-                np.exp(x, out=x)
-            total = _sum(x, axis)
-            if total.min() > _LEAST and total.max() < np.inf:
-                np.divide(1, total, out=total)
-                x *= total
-                return
-            shifted = True
-            again()
-        top = x.max(axis=axis, keepdims=True)
-        # minus infinity less minus infinity is no number
-        top[top == -np.inf] = 0
-        x -= top
-        np.exp(x, out=x)
-        total = _sum(x, axis)
-        total[total == 0] = 1
-        x /= total
-
-    return b, finish
-
-
-def _softmax_tangent(t: Array, results: Any, axis: Shape) -> list[Array]:
-    return [nn.softmax_tangent(t, *results, axis=axis)]
-
-
-def _softmax_cotangent(cts: Any, results: Any, axis: Shape) -> Array:
-    return nn.softmax_tangent(*cts, *results, axis=axis)
-
-
-def _softmax_change(t: Array, results: Any, changes: Any, axis: Shape) -> Array:
-    rule = nn.softmax_tangent.jvp
-    return rule(None, (t, *results), (None, *changes), {"axis": axis})  # type: ignore
-
-
-def _softmax_block_tangent(t: Array, stats: Any, results: Any, axis: Shape) -> None:
-    (s,) = results
-    t -= _dot(t, s, axis)
-    t *= s
-
-
-def _softmax_begin_back(a: Array, b: Array, axis: Shape) -> Any:
-    def write(out: Array, cts: Any, results: Any) -> None:
-        (ct,), (s,) = cts, results
-        np.subtract(ct, _dot(ct, s, axis), out=out)
-        out *= s
-
-    return b, write, _as_it_is
-
-
-def _as_it_is(ct: Array) -> None:
-    pass
-
-
-def _dot(x: Array, y: Array, axis: Shape) -> Array:
-    """Sum of products that keeps the axes."""
-    if axis == (x.ndim - 1,):
-        return np.vecdot(x, y)[..., None]
-    return nn.dot_over(x, y, axis)
-
-
-def _sum(x: Array, axis: Shape) -> Array:
+def row_sum(x: Array, axis: Shape) -> Array:
     """Sum that keeps the axes."""
     n = x.shape[-1]
     if axis == (x.ndim - 1,) and n <= 4096:
-        return np.matmul(x, _ones(n, x.dtype))
-    return nn.sum_over(x, axis)
+        if x.ndim == 2:
+            return x.dot(_ones(n, x.dtype))[:, None]
+        return np.matmul(x, _ones(n, x.dtype))[..., None]
+    return sum_over(x, axis)
+
+
+def row_dot(x: Array, y: Array, axis: Shape) -> Array:
+    """Sum of products that keeps the axes."""
+    if axis == (x.ndim - 1,):
+        return np.vecdot(x, y)[..., None]
+    return dot_over(x, y, axis)
 
 
 @functools.lru_cache(maxsize=64)
 def _ones(n: int, dtype: Any) -> Array:
-    return np.ones((n, 1), dtype)
-
-
-matmul_softmax = product_through(
-    Rows(
-        "softmax",
-        plain=lambda x, axis: (nn.softmax.impl(x, axis=axis),),
-        begin=_softmax_begin,
-        tangent=_softmax_tangent,
-        cotangent=_softmax_cotangent,
-        tangent_jvp=lambda ans, t, results, changes, axis: [
-            _softmax_change(t, results, changes, axis)
-        ],
-        cotangent_jvp=lambda ans, cts, results, changes, axis: _softmax_change(
-            cts[0], results, changes, axis
-        ),
-        block_tangent=_softmax_block_tangent,
-        begin_back=_softmax_begin_back,
-        reduced=(False,),
-        weights=(ELEMENTARY + 4, 4),
-        definitions=(
-            """
-def matmul_softmax(a, b, axis):
-    x = a @ b
-    shift = x.max(axis=axis, keepdims=True)
-    e = np.exp(x - np.where(shift == -np.inf, 0, shift))
-    total = e.sum(axis=axis, keepdims=True)
-    return (e / np.where(total == 0, 1, total),)
-""",
-            """
-def matmul_softmax_tangent(*args, axis, wrt):
-    *ts, a, b, s = args
-    t = sum(x @ b if i == 0 else a @ x for i, x in zip(wrt, ts))
-    return (s * (t - (s * t).sum(axis=axis, keepdims=True)),)
-""",
-            """
-def matmul_softmax_cotangent(ct, a, b, s, axis, wrt):
-    c = s * (ct - (s * ct).sum(axis=axis, keepdims=True))
-    both = (c @ np.swapaxes(b, -1, -2), a), (np.swapaxes(a, -1, -2) @ c, b)
-    outs = []
-    for i in wrt:
-        out, x = both[i]
-        out = out.sum(axis=tuple(range(out.ndim - x.ndim)))
-        ones = tuple(k for k, n in enumerate(x.shape[:-2]) if n == 1)
-        outs.append(out.sum(axis=ones, keepdims=True))
-    return tuple(outs)
-""",
-        ),
-    )
-)
-
-# -------------------------------------------------------------------------- normalising
-#
-# With y = c r as in funcad.primitives.nn, and m(.) for the mean over the axes, the
-# tangents of y and r are r (t - m(t) - y m(y t)) and -r^2 m(y t).
-
-
-def _standardize_begin(a: Array, b: Array, axis: Shape, eps: float) -> Any:
-    centred = _centres(a, b, axis)
-
-    def finish(x: Array, stats: Any, again: Callable[[], None]) -> None:
-        (r,), n = stats, _count(x, axis)
-        if not centred:
-            mean = _sum(x, axis)
-            mean /= n
-            x -= mean
-        square = _dot(x, x, axis)
-        square /= n
-        square += eps
-        np.divide(1, np.sqrt(square, out=square), out=r)
-        x *= r
-
-    return (_centred(b) if centred else b), finish
-
-
-def _count(x: Array, axis: Shape) -> int:
-    return math.prod(shape_of(x)[k] for k in axis)
-
-
-def _mean_of_product(x: Array, y: Array, axis: Shape) -> Array:
-    return reduce_sum(x * y, axis=axis, keepdims=True) / _count(x, axis)
-
-
-def _standardize_tangent(t: Array, results: Any, axis: Shape) -> list[Array]:
-    y, r = results
-    return [
-        nn.standardize_tangent(t, y, r, axis=axis),
-        -r * (r * _mean_of_product(y, t, axis)),  # r * r may overflow
-    ]
-
-
-def _standardize_cotangent(cts: Any, results: Any, axis: Shape) -> Array:
-    (ct, ct_r), (y, r) = cts, results
-    return nn.standardize_tangent(ct, y, r, axis=axis) - y * (
-        r * (r * ct_r) / _count(y, axis)
-    )
-
-
-def _standardize_change(
-    ans: Array, t: Array, results: Any, changes: Any, axis: Shape
-) -> Array | None:
-    rule = nn.standardize_tangent.jvp
-    return rule(ans, (t, *results), (None, *changes), {"axis": axis})  # type: ignore
-
-
-def _standardize_tangent_jvp(
-    ans: Any, t: Array, results: Any, changes: Any, axis: Shape
-) -> list[Array | None]:
-    (y, r), (dy, dr) = results, changes
-    change = None
-    if dy is not None:
-        change = -r * (r * _mean_of_product(dy, t, axis))
-    if dr is not None:
-        change = _plus(change, -2 * r * dr * _mean_of_product(y, t, axis))
-    first = nn.standardize_tangent(t, y, r, axis=axis)
-    return [_standardize_change(first, t, results, changes, axis), change]
-
-
-def _standardize_cotangent_jvp(
-    ans: Array, cts: Any, results: Any, changes: Any, axis: Shape
-) -> Array | None:
-    (ct, ct_r), (y, r), (dy, dr) = cts, results, changes
-    first = nn.standardize_tangent(ct, y, r, axis=axis)
-    change = _standardize_change(first, ct, results, changes, axis)
-    scaled = r * ct_r / -_count(y, axis)
-    if dy is not None:
-        change = _plus(change, dy * (r * scaled))
-    if dr is not None:
-        change = _plus(change, y * (2 * dr * scaled))
-    return change
-
-
-def _standardize_block_tangent(t: Array, stats: Any, results: Any, axis: Shape) -> None:
-    (y, r), (out,), n = results, stats, _count(t, axis)
-    mean = _dot(y, t, axis)
-    mean /= n
-    t -= _sum(t, axis) / n
-    t -= y * mean
-    t *= r
-    np.multiply(mean, r * -r, out=out)
-
-
-def _standardize_begin_back(a: Array, b: Array, axis: Shape) -> Any:
-    """As on the way forward, centring the right operand centres what it is for.
-
-    The left operand's cotangent is C (I - 1 1'/n) B', the right's A' C (I - 1 1'/n).
-    """
-    centred = _centres(a, b, axis)
-
-    def write(out: Array, cts: Any, results: Any) -> None:
-        (ct, ct_r), (y, r), n = cts, results, _count(out, axis)
-        along = _dot(y, ct, axis)
-        along += r * ct_r
-        along /= -n
-        np.multiply(y, along, out=out)
-        out += ct
-        if not centred:
-            out -= _sum(out, axis) / n
-        out *= r
-
-    def settle(ct: Array) -> None:
-        if centred:
-            ct -= _sum(ct, (1,)) / ct.shape[1]
-
-    return (_centred(b) if centred else b), write, settle
-
-
-def _centres(a: Array, b: Array, axis: Shape) -> bool:
-    """Whether rows of a product are to be centred by centring the right operand.
-
-    The mean of a row of A B is that of the rows of B, weighted.
-    """
-    return a.ndim == b.ndim == 2 and axis == (1,) and 4 * len(b) <= len(a)
-
-
-def _centred(b: Array) -> Array:
-    return b - _sum(b, (1,)) / b.shape[1]
-
-
-matmul_standardize = product_through(
-    Rows(
-        "standardize",
-        plain=lambda x, axis, eps: nn.standardize.impl(x, axis=axis, eps=eps),
-        begin=_standardize_begin,
-        tangent=_standardize_tangent,
-        cotangent=_standardize_cotangent,
-        tangent_jvp=_standardize_tangent_jvp,
-        cotangent_jvp=_standardize_cotangent_jvp,
-        block_tangent=_standardize_block_tangent,
-        begin_back=_standardize_begin_back,
-        reduced=(False, True),
-        weights=(5, 7),
-        definitions=(
-            """
-def matmul_standardize(a, b, axis, eps):
-    x = a @ b
-    x = x - x.mean(axis=axis, keepdims=True)
-    r = 1 / np.sqrt((x * x).mean(axis=axis, keepdims=True) + eps)
-    return x * r, r
-""",
-            """
-def matmul_standardize_tangent(*args, axis, wrt):
-    *ts, a, b, y, r = args
-    t = sum(x @ b if i == 0 else a @ x for i, x in zip(wrt, ts))
-    mean = t.mean(axis=axis, keepdims=True)
-    along = (y * t).mean(axis=axis, keepdims=True)
-    return r * (t - mean - y * along), -r * (r * along)
-""",
-            """
-def matmul_standardize_cotangent(ct, ct_r, a, b, y, r, axis, wrt):
-    count = int(np.prod([y.shape[k] for k in axis]))
-    along = (y * ct).mean(axis=axis, keepdims=True) + r * ct_r / count
-    c = r * (ct - ct.mean(axis=axis, keepdims=True) - y * along)
-    both = (c @ np.swapaxes(b, -1, -2), a), (np.swapaxes(a, -1, -2) @ c, b)
-    outs = []
-    for i in wrt:
-        out, x = both[i]
-        out = out.sum(axis=tuple(range(out.ndim - x.ndim)))
-        ones = tuple(k for k, n in enumerate(x.shape[:-2]) if n == 1)
-        outs.append(out.sum(axis=ones, keepdims=True))
-    return tuple(outs)
-""",
-        ),
-    )
-)
+    return np.ones(n, dtype)

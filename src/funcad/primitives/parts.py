@@ -48,8 +48,10 @@ def entrywise_parts(
     if found is None:
         return None
     axis, wanted = found
-    if "shape" in params:
-        params = {**params, "shape": part_of(params["shape"], axis, count)}
+    if "shape" in params:  # which may have more axes than all of them
+        shape = params["shape"]
+        axis += len(shape) - max(map(len, shapes))
+        params = {**params, "shape": part_of(shape, axis, count)}
     return Parts(wanted, (axis,), params)
 
 
