@@ -61,11 +61,11 @@ def profile(
     stated in the report and not counted there.  What remains is that operations of a
     plain function pass through funcad, as they do in every transform, which is time
     outside of operations.  Both together take 1 to 2 us where the caches are warm, and
-    3 us (5 us in a gradient) where an operation's arrays push all else out of them:
-    under 5% of an operation of a plain function from about 60 us on (5 to 6% at 50 us),
-    of one of a gradient from about 150 us on, of one inside of a jitted function, which
-    becomes 1 to 2 us longer, from 50 us on.  Besides, a call takes 0.1 ms once (two
-    cores of an AMD EPYC, ``bench/profile_overhead.py``).
+    2 to 3 us (5 us or more in a gradient) where an operation's arrays push all else out
+    of them: under 5% of an operation of a plain function from about 50 us on, of one of
+    a gradient from about 200 us on, of one inside of a jitted function, which becomes 1
+    to 2 us longer, from 50 us on.  Besides, a call takes 0.1 ms once (two cores of an
+    AMD EPYC, ``bench/profile_overhead.py``).
 
     Examples
     --------
