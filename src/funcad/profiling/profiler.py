@@ -57,13 +57,13 @@ def profile(
     Where arrays are on a GPU, each operation is waited for, so that none is counted
     for another; operations that would overlap do not, then.
 
-    The time that recording takes is measured too, of one operation in four or more; it
-    is stated in the report and not counted there.  What remains is that operations of a
+    The time that recording takes is measured too, of one operation in eight; it is
+    stated in the report and not counted there.  What remains is that operations of a
     plain function pass through funcad, as they do in every transform, which is time
     outside of operations.  Both together take 1 to 2 us where the caches are warm, and
-    2 to 4 us more where an operation's arrays push all else out of them: under 5% of
-    an operation of a plain function from about 100 us on (5 to 7% at 50 us), of one of
-    a gradient from about 150 us on, of one inside of a jitted function, which becomes 1
+    2 to 3 us (5 us or more in a gradient) where an operation's arrays push all else out
+    of them: under 5% of an operation of a plain function from about 50 us on, of one of
+    a gradient from about 200 us on, of one inside of a jitted function, which becomes 1
     to 2 us longer, from 50 us on.  Besides, a call takes 0.1 ms once (two cores of an
     AMD EPYC, ``bench/profile_overhead.py``).
 
@@ -91,14 +91,15 @@ def profile(
         array_type = array_type_of(leaves)
         for _ in range(warmup):
             _run(f, leaves, treedef, array_type)
-        runs = [_run(f, leaves, treedef, array_type) for _ in range(repeat)]
-        run = min(runs, key=lambda run: run.stop - run.start)
+        run = _run(f, leaves, treedef, array_type)
+        for _ in range(repeat - 1):
+            run = min(run, _run(f, leaves, treedef, array_type), key=_duration)
         arguments = {id(root(x)) for x in leaves}
         return Profile(
             name=name,
             result=run.result,
             resolve=lambda: resolved(run.log, run.start, arguments),
-            seconds=(run.stop - run.start) * 1e-9,
+            seconds=_duration(run) * 1e-9,
             array_type=array_type,
         )
 
@@ -128,6 +129,10 @@ class Run(NamedTuple):
     log: list[Any]
     start: int
     stop: int
+
+
+def _duration(run: Run) -> int:
+    return run.stop - run.start
 
 
 def _run(

@@ -53,11 +53,11 @@ _NO_MEMORY = (Tracer, np.generic, *PYTHON_SCALARS)
 NUMBERS: dict[type, Aval] = {t: ((), np.result_type(t)) for t in PYTHON_SCALARS}
 
 
-UNTIMED = 0b11
+UNTIMED = 0b111
 """Bits of an operation's start with any of which the time to record it is not taken.
 
-To look at the clock is a good part of it, and one operation in four says what it is;
-the first one from the user's code always does.
+To look at the clock is a good part of it, and one operation in eight says what it is;
+the first one always does.
 """
 
 
@@ -215,7 +215,8 @@ class ProfileTrace(Trace):
         untimed = UNTIMED
         try:
             if code is not self.code:
-                untimed = 0
+                if self.code is None:
+                    untimed = 0
                 while not USER_FILES[code.co_filename]:
                     frame = frame.f_back
                     code = frame.f_code

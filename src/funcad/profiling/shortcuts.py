@@ -34,6 +34,7 @@ def shortcut(primitive, ordinary):
         if append is None{unfit}:
             return ordinary({parameters})
 {operands}
+        impl = primitive.impl
         start = now()
         try:
             out = {result}
@@ -46,7 +47,8 @@ def shortcut(primitive, ordinary):
         untimed = UNTIMED
         try:
             if code is not trace.code:
-                untimed = 0
+                if trace.code is None:
+                    untimed = 0
                 while not USER_FILES[code.co_filename]:
                     frame = frame.f_back
                     code = frame.f_code
@@ -185,14 +187,14 @@ def _install() -> None:
         "call_ufunc",
         "self, ufunc, method, *operands, **options",
         _UFUNC + _ONE,
-        "primitive.impl(x)",
+        "impl(x)",
         ' or options or method != "__call__"',
         **of_one,
     )
-    unary = _shortcut("unary", "self", _ONE, "primitive.impl(x)", **of_one)
+    unary = _shortcut("unary", "self", _ONE, "impl(x)", **of_one)
     two = "self, other"
-    binary = _shortcut("binary", two, _TWO, "primitive.impl(x, y)")
-    reflected = _shortcut("reflected", two, _REFLECTED, "primitive.impl(x, y)")
+    binary = _shortcut("binary", two, _TWO, "impl(x, y)")
+    reflected = _shortcut("reflected", two, _REFLECTED, "impl(x, y)")
     product = _shortcut(
         "product",
         two,
