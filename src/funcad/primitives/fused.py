@@ -121,6 +121,19 @@ class Rows(NamedTuple):
     definitions: tuple[str, str, str]
 
 
+OF_OPERANDS = """\
+    both = (c @ np.swapaxes(b, -1, -2), a), (np.swapaxes(a, -1, -2) @ c, b)
+    outs = []
+    for i in wrt:
+        out, x = both[i]
+        out = out.sum(axis=tuple(range(out.ndim - x.ndim)))
+        ones = tuple(k for k, n in enumerate(x.shape[:-2]) if n == 1)
+        outs.append(out.sum(axis=ones, keepdims=True))
+    return tuple(outs)
+"""
+"""The end of the third definition, from the product's cotangent c to the operands'."""
+
+
 def product_through(rows: Rows) -> Primitive:
     """The primitive ``matmul_name`` and its relatives.
 

@@ -19,7 +19,14 @@ import numpy as np
 
 from funcad.core.tracing import Array, shape_of
 from funcad.primitives import nn
-from funcad.primitives.fused import Rows, plus, product_through, row_dot, row_sum
+from funcad.primitives.fused import (
+    OF_OPERANDS,
+    Rows,
+    plus,
+    product_through,
+    row_dot,
+    row_sum,
+)
 from funcad.primitives.shape import Shape, reduce_sum
 
 # ---------------------------------------------------------------------- block by block
@@ -299,15 +306,8 @@ def matmul_standardize_cotangent(ct, ct_r, a, b, y, r, axis, wrt):
     count = int(np.prod([y.shape[k] for k in axis]))
     along = (y * ct).mean(axis=axis, keepdims=True) + r * ct_r / count
     c = r * (ct - ct.mean(axis=axis, keepdims=True) - y * along)
-    both = (c @ np.swapaxes(b, -1, -2), a), (np.swapaxes(a, -1, -2) @ c, b)
-    outs = []
-    for i in wrt:
-        out, x = both[i]
-        out = out.sum(axis=tuple(range(out.ndim - x.ndim)))
-        ones = tuple(k for k, n in enumerate(x.shape[:-2]) if n == 1)
-        outs.append(out.sum(axis=ones, keepdims=True))
-    return tuple(outs)
-""",
+"""
+            + OF_OPERANDS,
         ),
     )
 )

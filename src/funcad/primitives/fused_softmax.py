@@ -10,7 +10,7 @@ import numpy as np
 from funcad.core.counting import ELEMENTARY
 from funcad.core.tracing import Array
 from funcad.primitives import nn
-from funcad.primitives.fused import Rows, product_through, row_dot, row_sum
+from funcad.primitives.fused import OF_OPERANDS, Rows, product_through, row_dot, row_sum
 from funcad.primitives.shape import Shape
 
 
@@ -121,15 +121,8 @@ def matmul_softmax_tangent(*args, axis, wrt):
             """
 def matmul_softmax_cotangent(ct, a, b, s, axis, wrt):
     c = s * (ct - (s * ct).sum(axis=axis, keepdims=True))
-    both = (c @ np.swapaxes(b, -1, -2), a), (np.swapaxes(a, -1, -2) @ c, b)
-    outs = []
-    for i in wrt:
-        out, x = both[i]
-        out = out.sum(axis=tuple(range(out.ndim - x.ndim)))
-        ones = tuple(k for k, n in enumerate(x.shape[:-2]) if n == 1)
-        outs.append(out.sum(axis=ones, keepdims=True))
-    return tuple(outs)
-""",
+"""
+            + OF_OPERANDS,
         ),
     )
 )
