@@ -50,8 +50,11 @@ OpenBLAS waits so for 2**26 cycles; measured before shared stretches of 35 ms.
 SMALL = 5e-6
 """Seconds of a product up to which BLAS computes it alone."""
 
-PRODUCTS, FLOPS = 1e11, 1e10
-"""What a thread computes in a second, in products and otherwise."""
+PRODUCTS, FLOPS, WIDE = 1e11, 1e10, 2e9
+"""What a thread computes in a second: in products, otherwise, and that in doubles.
+
+NumPy's exponentials of doubles take 5 to 10 times as long as those of single numbers.
+"""
 
 BYTES, CACHED, FRESH = 1.5e10, 4e10, 2.5e9
 """What it moves in a second: arrays, blocks of those, memory new from the system."""
@@ -130,7 +133,8 @@ def _work(e: Equation) -> _Work:
         return _Work(flops / PRODUCTS, 0.0)
     read, written = traffic_of(e.primitive, operands, results, e.params, flops)
     in_blocks = e.primitive.blocks is not None and nbytes(e.outputs[0]) >= LARGE
-    seconds = flops / FLOPS + (read + written) / (CACHED if in_blocks else BYTES)
+    rate = FLOPS if results[0].dtype.itemsize <= 4 else WIDE
+    seconds = flops / rate + (read + written) / (CACHED if in_blocks else BYTES)
     return _Work(seconds, seconds)
 
 
