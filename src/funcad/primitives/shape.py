@@ -27,7 +27,7 @@ from funcad.core.tracing import (
 )
 from funcad.primitives.code import call, literal, method, subscript
 from funcad.primitives.families import Rule, linear
-from funcad.primitives.parts import SUM, Axes, Parts, part_of, same_parts
+from funcad.primitives.parts import SUM, Axes, Parts, along_parts, part_of, same_parts
 
 Shape = tuple[int, ...]
 
@@ -474,16 +474,6 @@ def _concatenate_code(
     return f"np.concatenate([{parts}], axis={params['axis']}{into})"
 
 
-def _concatenate_parts(
-    axes: Axes, shapes: Sequence[Shape], params: Params, count: int
-) -> Parts | None:
-    """Of a concatenation along another axis."""
-    (at, *more) = {a for a in axes if a is not None}
-    if more or at == params["axis"]:
-        return None
-    return Parts((at,) * len(axes), (at,), params)
-
-
 concatenate = Primitive(
     "concatenate",
     lambda *parts, axis: namespace(*parts).concatenate(parts, axis=axis),
@@ -493,7 +483,7 @@ concatenate = Primitive(
     batch=_concatenate_batch,
     flops=nothing,
     code=_concatenate_code,
-    parts=_concatenate_parts,
+    parts=along_parts(1),
     family="linear",
 )
 

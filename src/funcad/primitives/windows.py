@@ -119,6 +119,8 @@ def _batch_first(primitive: Any) -> Any:
 
 # --------------------------------------------------------------------- views and back
 
+_LEADING = leading_parts(lambda params: len(params["window"]))
+
 
 def _windows(x: Array, window: Shape, stride: Shape, dilation: Shape) -> Array:
     view = sliding_view(x, window, stride, dilation)
@@ -149,7 +151,7 @@ windows = linear(
     _windows_abstract,
     transpose=_windows_transpose,
     batch=_batch_first(lambda: windows),
-    parts=leading_parts(lambda params: len(params["window"])),
+    parts=_LEADING,
     traffic=untouched,
 )
 
@@ -240,8 +242,6 @@ def _window_sum_transpose(
         out = index(out, template=(..., *inside))
     return out
 
-
-_LEADING = leading_parts(lambda params: len(params["window"]))
 
 window_sum = linear(
     "window_sum",
