@@ -98,12 +98,13 @@ def partition(
     while True:
         followed = graph.follow(seed, barred)
         stretches, whole = graph.stretches(followed)
-        weak = [s for s in stretches if s and graph.saved(s, followed, work) < least]
+        savings = [(s, graph.saved(s, followed, work)) for s in stretches if s]
+        weak = [members for members, saved in savings if saved < least]
         if not weak:
             break
         for members in weak:
             barred.update(members)
-    saved = sum([graph.saved(s, followed, work) for s in stretches if s])
+    saved = sum([saved for _, saved in savings])
     alone = [work[i] for before in whole for i in before]
     if any(w.seconds > SMALL and not w.alone for w in alone):
         saved -= WAITING
@@ -142,31 +143,23 @@ def _aval(v: Any) -> ShapedArray:
     return ShapedArray(v.shape, v.dtype) if type(v) is Var else aval_of(v)
 
 
-class _Seed(NamedTuple):
-    """A value that is to come in parts along its first axis."""
-
-    key: Any
-    users: Sequence[int]
-
-
 def _best_seed(
     program: Program, work: Sequence[_Work], threads: int, least: float
-) -> tuple[_Seed, _Graph] | None:
-    """The input or constant whose parts take the most of the work, and their number."""
+) -> tuple[Any, _Graph] | None:
+    """Key of the input or constant whose parts take most of the work; their number."""
     best, most = None, least
     tried: set[Any] = set()
     # BLAS has one thread for each part, so most of the threads must have parts
     for count in range(min(threads, MOST), max(threads // 2, 1), -1):
         graph = _Graph(program, count)
-        for key, users in graph.sources():
+        for key in graph.sources():
             if key in tried:
                 continue
             tried.add(key)
-            seed = _Seed(key, users)
-            followed = graph.follow(seed, set())
+            followed = graph.follow(key, set())
             saved = sum([work[i].alone for i in followed]) * (1 - 1 / count)
             if saved > most:
-                best, most = (seed, graph), saved
+                best, most = (key, graph), saved
     return best
 
 
@@ -185,19 +178,19 @@ class _Graph:
                     self.shapes[_key(v)] = shape_of(v)
         self.returned = {v for v in program.outputs if type(v) is Var}
 
-    def sources(self) -> Iterator[tuple[Any, list[int]]]:
+    def sources(self) -> Iterator[Any]:
         """Inputs and constants whose first axis has enough rows for all parts."""
         made = {v for e in self.program.equations for v in e.outputs}
-        for key, users in self.users.items():
+        for key in self.users:
             rows = self.shapes[key][0] if self.shapes[key] else 0
             if key not in made and rows >= 2 * self.count and rows % self.count == 0:
-                yield key, users
+                yield key
 
-    def follow(self, seed: _Seed, barred: set[int]) -> dict[int, Parts]:
+    def follow(self, seed: Any, barred: set[int]) -> dict[int, Parts]:
         """How equations work in parts if a value comes in parts; ``barred`` do not."""
-        axes: dict[Any, int] = {seed.key: 0}
+        axes: dict[Any, int] = {seed: 0}
         followed: dict[int, Parts] = {}
-        todo = list(dict.fromkeys(seed.users))
+        todo = list(dict.fromkeys(self.users[seed]))
         heapq.heapify(todo)
         seen = set(todo)
         while todo:
