@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -254,7 +253,6 @@ def test_jit_gives_both_threads_work(two_threads):
 
     def noted(x):
         here.add(threading.get_ident())
-        time.sleep(0.05)  # so that neither is done before the other begins
         return np.sin(x)
 
     from funcad.extend import elementwise
@@ -301,6 +299,24 @@ def test_arguments_and_earlier_results_are_left_alone(two_threads):
     assert not any(np.shares_memory(x, y) for x in first for y in second)
 
 
+def hold_workspaces_at_once(part):
+    """Let each of two threads wait, when it has its workspace, for the other's.
+
+    On one core, or a busy machine, the second may begin when the first has ended, and
+    work in the memory that the first gave back.
+    """
+    names = part.function.__globals__
+    take = names["take_workspace"]
+    both = threading.Barrier(2)
+
+    def take_and_wait():
+        workspace = take()
+        both.wait(60)
+        return workspace
+
+    names["take_workspace"] = take_and_wait
+
+
 def test_the_memory_in_use_is_what_the_plan_says(two_threads):
     import tracemalloc
 
@@ -311,6 +327,8 @@ def test_the_memory_in_use_is_what_the_plan_says(two_threads):
     run(*leaves)
     run.clear()
     memory = run.memory()
+    [(_, part)] = run._parts()
+    hold_workspaces_at_once(part)
     tracemalloc.start()
     try:
         run(*leaves)
