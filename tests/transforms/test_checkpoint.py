@@ -11,7 +11,7 @@ import funcad.numpy as fnp
 from differences import assert_close
 from funcad import lax
 from funcad.core.tracing import Primitive, registry
-from funcad.errors import ConcretizationError, PolicyError
+from funcad.errors import ConcretizationError, ForwardModeError, PolicyError
 
 POLICIES = funcad.checkpoint_policies
 X = np.array([0.5, 1.2])
@@ -553,3 +553,105 @@ def test_chains_of_loops_have_their_derivatives(derivative):
     )
     for g, w in zip(funcad.tree.leaves(got), funcad.tree.leaves(want), strict=True):
         np.testing.assert_allclose(g, w, rtol=1e-9, atol=1e-12)
+
+
+# ------------------------------------- forward mode over rules for reverse mode alone
+
+
+def reversible_sine():
+    sine = funcad.custom_vjp(lambda x: np.sin(x))
+    sine.defvjp(lambda x: (np.sin(x), np.cos(x)), lambda c, ct: (ct * c,))
+    return sine
+
+
+def sine_in_a_jit(sine):
+    return funcad.jit(lambda x: sine(x) * x)
+
+
+def sine_by_a_branch(sine):
+    def f(x):
+        y = sine(x)
+        return y * x if y[0] > 0 else y
+
+    return f
+
+
+def sine_in_a_scan(sine):
+    return lambda x: lax.scan(lambda c, _: (sine(c) * x, None), x, None, length=2)[0]
+
+
+def sine_in_a_cond(sine):
+    return lambda x: lax.cond(x[0] > 0, sine, np.tanh, x * x)
+
+
+def sine_in_a_scan_of_checkpoints(sine):
+    layer = funcad.checkpoint(lambda x: sine(x) * x)
+    return lambda x: lax.scan(lambda c, _: (layer(c), None), x, None, length=2)[0]
+
+
+def sine_in_a_chain(sine):
+    return funcad.checkpoint_chain([np.cos, sine, np.tanh, sine], "revolve", slots=1)
+
+
+def sine_of_examples(sine):
+    return lambda x: funcad.vmap(sine)(np.stack([x, 2 * x]))[1] * x
+
+
+def directional(f):
+    return lambda x: funcad.jvp(f, (x,), (np.cos(x),))
+
+
+FORWARD_OVER_REVERSE = {
+    "jvp(grad)": lambda f: directional(funcad.grad(f)),
+    "jvp(grad(jit))": lambda f: directional(funcad.grad(funcad.jit(f))),
+    "jvp(jit(grad))": lambda f: directional(funcad.jit(funcad.grad(f))),
+    "jit(jvp(grad))": lambda f: funcad.jit(directional(funcad.grad(f))),
+    "jvp(jvp(grad))": lambda f: directional(directional(funcad.grad(f))),
+    "hessian": funcad.hessian,
+}
+
+
+@pytest.mark.parametrize("derivative", FORWARD_OVER_REVERSE)
+@pytest.mark.parametrize(
+    "function",
+    [
+        *(lambda sine: lambda x: sine(x) * x, sine_in_a_jit, sine_by_a_branch),
+        *(sine_in_a_scan, sine_in_a_cond, sine_in_a_scan_of_checkpoints),
+        *(sine_in_a_chain, sine_of_examples),
+    ],
+)
+def test_forward_mode_over_reverse_mode_needs_no_rule_for_forward_mode(
+    function, derivative
+):
+    f = sum_of_sines(function(reversible_sine()))
+    staged = "jit" in derivative
+    derivative = FORWARD_OVER_REVERSE[derivative]
+    if staged and function is sine_by_a_branch:
+        with pytest.raises(ConcretizationError):
+            derivative(f)(POINT)
+        return
+    want = funcad.tree.leaves(derivative(sum_of_sines(function(np.sin)))(POINT))
+    for checked in (
+        f,
+        funcad.checkpoint(f),
+        funcad.checkpoint(f, policy=POLICIES.everything_saveable),
+        funcad.checkpoint(lambda x: funcad.checkpoint(f)(1.0 * x)),
+    ):
+        got = funcad.tree.leaves(derivative(checked)(POINT))
+        for g, w in zip(got, want, strict=True):
+            np.testing.assert_allclose(g, w, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("through", [funcad.checkpoint, sine_in_a_chain])
+def test_forward_mode_alone_needs_a_rule_for_it(through):
+    f = through(reversible_sine())
+    for g in (f, funcad.jit(f)):
+        with pytest.raises(ForwardModeError, match=r"funcad\.custom_jvp"):
+            directional(g)(POINT)
+
+
+def test_forward_mode_over_what_reverse_mode_leaves_constant_needs_a_rule():
+    sine = reversible_sine()
+    scaled = funcad.checkpoint(lambda x, c: np.sum(sine(c) * x))
+    with pytest.raises(ForwardModeError, match=r"funcad\.custom_jvp"):
+        funcad.jvp(funcad.grad(scaled), (POINT, POINT), (POINT, POINT))

@@ -23,6 +23,7 @@ from funcad.core.tracing import (
     Array,
     Params,
     Primitive,
+    Tracer,
     array_type_of,
     aval_of,
     bind,
@@ -33,6 +34,7 @@ from funcad.primitives.barrier import behind_barriers
 from funcad.transforms.arguments import check_leaves
 from funcad.transforms.calls import spread
 from funcad.transforms.checkpoint import again, checkpoint_call, tangent_program
+from funcad.transforms.custom_calls import values_in_reverse
 from funcad.transforms.derived import (
     avals_out,
     batched,
@@ -40,6 +42,7 @@ from funcad.transforms.derived import (
     linearized,
     transposed,
 )
+from funcad.transforms.linear import Linear
 from funcad.transforms.recording import (
     Recorded,
     Recording,
@@ -464,9 +467,16 @@ def _masks(
 
 def _dual(primals: Sequence[Array], tangents: Sequence[Any], params: Params) -> Any:
     programs, plan = params["programs"], _plan(params)
-    results = recall(chain_call, primals, params)
+    array_type = array_type_of(primals)
+
+    def of_values() -> Params:
+        values = tuple([values_in_reverse(p, array_type) for p in programs])
+        return params | {"programs": values}
+
+    reverse = any(type(t) is Linear for t in tangents)
+    results = recall(chain_call, primals, params, of_values if reverse else None)
     mask = tuple([t is not None for t in tangents])
-    states, _ = _masks(programs, mask, array_type_of(primals))
+    states, _ = _masks(programs, mask, array_type)
     nonzero = _results(states, plan)
     if not any(nonzero):
         return results, None
@@ -592,6 +602,9 @@ def _follow(
     ``residuals`` is emptied.
     """
     like = array_type_of(residuals)
+    values = programs
+    if any(isinstance(x, Tracer) for x in residuals):
+        values = tuple([values_in_reverse(p, like) for p in programs])
     first, extras, rest = _parts(behind_barriers(residuals), programs)
     residuals.clear()
     masks, extra_masks = _masks(programs, mask, like)
@@ -620,7 +633,7 @@ def _follow(
                 del held[i]
             case Advance(start, stop):
                 for i in range(start, stop):
-                    state = programs[i].evaluate([*extras[i], *state])
+                    state = values[i].evaluate([*extras[i], *state])
             case Record(i):
                 both = (*extra_masks[i], *masks[i])
                 size = len(programs[i].outputs)

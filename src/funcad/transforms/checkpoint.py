@@ -34,6 +34,7 @@ from funcad.primitives.barrier import behind_barriers
 from funcad.primitives.naming import named
 from funcad.transforms.arguments import wraps
 from funcad.transforms.calls import spread
+from funcad.transforms.custom_calls import values_in_reverse
 from funcad.transforms.derived import (
     avals_out,
     batched,
@@ -222,10 +223,16 @@ def _abstract(*args: Any, program: Program, saved: int) -> list[Any]:
 
 def _dual(primals: Sequence[Array], tangents: Sequence[Any], params: Params) -> Any:
     program, saved = params["program"], params["saved"]
-    results = recall(checkpoint_call, primals, params)
+    array_type = array_type_of(primals)
+
+    def of_values() -> Params:
+        return params | {"program": values_in_reverse(program, array_type)}
+
+    reverse = any(type(t) is Linear for t in tangents)
+    results = recall(checkpoint_call, primals, params, of_values if reverse else None)
     mask = tuple([t is not None for t in tangents])
-    derive = divided if any(type(t) is Linear for t in tangents) else differentiated
-    form = derive(program, mask, array_type_of(primals))
+    derive = divided if reverse else differentiated
+    form = derive(program, mask, array_type)
     if not any(form.nonzero):
         return results, None
     count = len(program.outputs)

@@ -22,6 +22,7 @@ import numpy as np
 
 from funcad.backends import backend_of_type
 from funcad.compile.compiled import compiled
+from funcad.compile.dead_code import eliminate_dead_code
 from funcad.core.counting import nothing
 from funcad.core.errors import (
     ConcretizationError,
@@ -29,7 +30,7 @@ from funcad.core.errors import (
     EscapedTracerError,
     ForwardModeError,
 )
-from funcad.core.program import Program, Var
+from funcad.core.program import Equation, Program, Var
 from funcad.core.tracing import (
     Array,
     Params,
@@ -46,8 +47,8 @@ from funcad.core.tracing import (
 from funcad.primitives.shape import broadcast_to, move_axis
 from funcad.transforms.arguments import has_tangent, zero_tangent
 from funcad.transforms.batch import Batch, BatchTrace
-from funcad.transforms.calls import spread
-from funcad.transforms.derived import avals_out, close
+from funcad.transforms.calls import jit_call, spread
+from funcad.transforms.derived import avals_out, close, once
 from funcad.transforms.dual import Dual, DualTrace
 from funcad.transforms.linear import LinearTrace, transpose
 from funcad.transforms.stage import Staged, StageTrace
@@ -160,11 +161,13 @@ def run(function: Function, leaves: Sequence[Array]) -> Sequence[Array]:
     return function.evaluate(leaves)
 
 
-def program_of(function: Function, leaves: Sequence[Array]) -> Program:
+def program_of(
+    function: Function, leaves: Sequence[Array], array_type: type | None = None
+) -> Program:
     """Program of a function of leaves that look like these."""
     if isinstance(function, Program):
         return function
-    trace = StageTrace(array_type_of(leaves))
+    trace = StageTrace(array_type or array_type_of(leaves))
     inputs = [Var(shape_of(x), dtype_of(x), _weak(x)) for x in leaves]
     try:
         outs = function([Staged(trace, v) for v in inputs])
@@ -425,6 +428,58 @@ custom_vjp_call = Primitive(
     multiple=True,
     family="call",
 )
+
+
+def values_in_reverse(program: Program, array_type: type) -> Program:
+    """A program of the same values, as reverse mode computes them.
+
+    Functions that have a rule for that mode alone are replaced by the part of it that
+    runs forward, so that forward mode over reverse mode can differentiate the values.
+
+    Parameters
+    ----------
+    program : Program
+        Without captured tracers.
+    array_type : type
+        Of the arrays that it will run on.
+
+    Returns
+    -------
+    Program
+        The same one if there are no such functions in it.
+    """
+    return once(program, _values_in_reverse, array_type)  # type: ignore[no-any-return]
+
+
+def _values_in_reverse(program: Program, array_type: type) -> Program:
+    def values(x: Any) -> Any:
+        if isinstance(x, Program):
+            return values_in_reverse(x, array_type)
+        return tuple([values(v) for v in x]) if type(x) is tuple else x
+
+    equations = []
+    for e in program.equations:
+        if e.primitive is custom_vjp_call:
+            e = _forward_part(e, array_type)
+        else:
+            e = e._replace(params={k: values(v) for k, v in e.params.items()})
+        equations.append(e)
+    changed = Program(program.inputs, equations, program.outputs)
+    return program if changed == program else changed
+
+
+def _forward_part(e: Equation, array_type: type) -> Equation:
+    rule, arguments = e.params["rule"], e.inputs[e.params["captured"] :]
+    forward, captured = close(
+        program_of(
+            lambda leaves: ran(rule, rule.forward, leaves)[0], arguments, array_type
+        )
+    )
+    if captured:
+        return e
+    _check_foretold(forward.outputs, e.params)
+    params = {"program": eliminate_dead_code(forward), "name": rule.name}
+    return e._replace(primitive=jit_call, inputs=arguments, params=params)
 
 
 def _tangent_impl(

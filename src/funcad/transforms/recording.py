@@ -13,7 +13,7 @@ from threading import get_ident
 from typing import Any, NamedTuple
 
 from funcad.core import tree
-from funcad.core.errors import ConcretizationError, user_line
+from funcad.core.errors import ConcretizationError, ForwardModeError, user_line
 from funcad.core.program import Equation, Program, Var, Variable, outputs_of
 from funcad.core.tracing import (
     PYTHON_SCALARS,
@@ -29,9 +29,10 @@ from funcad.core.tracing import (
     raise_escaped,
     shape_of,
 )
-from funcad.transforms.arguments import check_leaves, is_array
+from funcad.transforms.arguments import check_leaves, has_tangent, is_array
 from funcad.transforms.batch import Batch
 from funcad.transforms.dual import Dual
+from funcad.transforms.linear import LinearTrace
 
 UNKNOWN: Any = object()
 """The value of what has none: it is staged, or not the same in every example."""
@@ -151,7 +152,9 @@ class RecordTrace(Trace):
         return beside the function's own.
     """
 
-    __slots__ = ("array_type", "captured", "chooses", "chosen", "equations")
+    __slots__ = (
+        *("array_type", "captured", "chooses", "chosen", "equations", "reverse"),
+    )
 
     def __init__(self, array_type: type, chooses: Chooses | None = None) -> None:
         super().__init__()
@@ -160,10 +163,17 @@ class RecordTrace(Trace):
         self.equations: list[Equation] = []
         self.captured: dict[int, tuple[Array, Var]] = {}
         self.chosen: dict[Var, Array] = {}
+        # whether some value is differentiated in reverse mode outside
+        self.reverse = False
 
     def variable(self, x: Array) -> Recorded:
         """A new input of the program, for a value from outside."""
-        return Recorded(self, placeholder(x), known(x))
+        return Recorded(self, placeholder(x), self._known(x))
+
+    def _known(self, x: Array) -> Array:
+        value = known(x)
+        self.reverse |= value is not x
+        return value
 
     def process(
         self, primitive: Primitive, args: Sequence[Array], params: Params
@@ -175,19 +185,38 @@ class RecordTrace(Trace):
                 values.append(a.value)
             else:
                 inputs.append(self._capture(a, primitive.name))
-                values.append(known(a))
+                values.append(self._known(a))
         outputs = outputs_of(primitive, args, params)
         self.equations.append(Equation(primitive, inputs, params, outputs, user_line()))
         if any(v is UNKNOWN for v in values):
             results = (UNKNOWN,) * len(outputs)
         elif primitive.multiple:
-            results = recall(primitive, values, params)
+            results = self._results(primitive, values, params)
         else:
             results = (bind(primitive, values, params),)
         if self.chooses is not None and self.chooses(primitive, args, params):
             self._choose(primitive, inputs, values, params, outputs, results)
         tracers = tuple(map(Recorded, (self,) * len(outputs), outputs, results))
         return tracers if primitive.multiple else tracers[0]
+
+    def _results(
+        self, primitive: Primitive, values: Sequence[Array], params: Params
+    ) -> Any:
+        try:
+            return recall(primitive, values, params)
+        except ForwardModeError:
+            if not self.reverse or primitive.dual is None:
+                raise
+        # forward mode over reverse mode: the rule for the inner one gives values, too
+        linear = LinearTrace(values)
+        tangents = [
+            linear.variable(shape_of(x), dtype_of(x)) if has_tangent(x) else None
+            for x in values
+        ]
+        try:
+            return primitive.dual(values, tangents, params)[0]
+        finally:
+            linear.alive = False
 
     def _capture(self, x: Array, doing: str) -> Any:
         """An input of the program for a tracer or array from outside."""
@@ -269,15 +298,23 @@ def forget(params: Params) -> None:
     _derived(params).pop((remember, get_ident()), None)
 
 
-def recall(primitive: Primitive, operands: Sequence[Array], params: Params) -> Any:
-    """Apply a primitive, unless it has just run on these very operands."""
+def recall(
+    primitive: Primitive,
+    operands: Sequence[Array],
+    params: Params,
+    otherwise: Callable[[], Params] | None = None,
+) -> Any:
+    """Apply a primitive, unless it has just run on these very operands.
+
+    ``otherwise()`` is what to apply it with then, if that is not ``params``.
+    """
     found = _derived(params).get((remember, get_ident()))
     if found is not None:
         same, before, results = found
         if same is primitive and len(before) == len(operands):
             if all(map(_is, before, operands)):
                 return results
-    return bind(primitive, operands, params)
+    return bind(primitive, operands, params if otherwise is None else otherwise())
 
 
 class Shared:
