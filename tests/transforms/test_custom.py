@@ -744,9 +744,7 @@ def test_straight_through_estimator():
     x = np.array([0.2, 1.7])
     assert_close(funcad.grad(lambda x: np.sum(hard(x) ** 2))(x), np.array([0.0, 4.0]))
     soft = funcad.custom_vjp(np.sign)
-    soft.defvjp(
-        lambda x, out: (np.sign(x), x), lambda x, ct: (ct * (np.abs(x) < 1), None)
-    )
+    soft.defvjp(lambda x: (np.sign(x), x), lambda x, ct: (ct * (np.abs(x) < 1),))
     assert_close(
         funcad.jit(funcad.grad(lambda x: np.sum(soft(x))))(x), np.array([1.0, 0.0])
     )
@@ -1030,6 +1028,15 @@ def test_a_missing_rule_is_an_error_only_where_it_is_needed():
         for through in (lambda f: f, funcad.jit):
             with pytest.raises(errors.MissingRuleError, match=advice):
                 transform(through(custom))(1.0)
+
+
+def test_rules_of_a_ufunc_are_given_its_operands_alone():
+    product = funcad.custom_vjp(np.multiply)
+    product.defvjp(lambda x, y: (x * y, (x, y)), lambda xy, ct: (xy[1] * ct, -ct))
+    assert funcad.grad(product, argnums=(0, 1))(2.0, 3.0) == (3.0, -1.0)
+    sine = funcad.custom_jvp(np.sin)
+    sine.defjvp(lambda primals, tangents: (np.sin(*primals), 7 * tangents[0]))
+    assert funcad.grad(sine)(2.0) == 7.0
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,8 @@ class _Custom:
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Any, ...]:
         """The arguments by position, as rules are given them, defaults included."""
+        if isinstance(self.fun, np.ufunc) and not kwargs:
+            return args  # its defaults say where to write, and are no operands
         try:
             signature = inspect.signature(self.fun)
         except (TypeError, ValueError):
