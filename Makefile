@@ -10,7 +10,7 @@ OUT ?= demo-output
 .PHONY: help demo test coverage lint docs bench array-api-tests clean
 
 help:
-	@echo "make demo   train a character transformer and write $(OUT)/ (two minutes)"
+	@echo "make demo   train a character transformer and write $(OUT)/ (three minutes)"
 	@echo "make test   run the tests and the docstrings' examples"
 	@echo "make lint   check style, format and types"
 	@echo "make docs   build the documentation in build/site"

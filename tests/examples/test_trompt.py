@@ -187,6 +187,11 @@ def test_the_command_refuses_seeds_that_scikit_learn_would(seed, capsys):
     assert "is not from 0 to 2**32 - 1" in capsys.readouterr().err
 
 
+def test_the_command_refuses_batches_of_more_rows_than_there_are(capsys):
+    assert trompt.main(["--quick", "--batch", "1000000"]) == 2
+    assert "--batch 1000000 is more than the" in capsys.readouterr().err
+
+
 def test_the_command_says_which_package_is_absent(capsys, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert trompt.main(["--quick"]) == 2

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 import funcad
 from funcad import nn
+from funcad.errors import LeafTypeError
 from funcad.testing import check_grads, check_vmap
 
 ELEMENTWISE = {
@@ -360,3 +361,13 @@ def test_softmax_over_nothing_is_an_error_that_names_the_shape():
             function(np.zeros((2, 0)), axis=-1)
     with pytest.raises(ValueError, match="axis 2 is out of bounds"):
         nn.softmax(np.zeros((2, 3)), axis=2)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp", "layer_norm"])
+def test_lists_and_axes_that_are_no_integers_are_refused(name):
+    f = getattr(nn, name)
+    with pytest.raises(LeafTypeError, match=r"type list .* Write np\.array\(\.\.\.\)"):
+        f([[1.0, 2.0]])
+    for axis in (1.5, "rows", (0, 0.5)):
+        with pytest.raises(TypeError, match="axis is an integer, a tuple of integers"):
+            f(np.ones((2, 2)), axis=axis)

@@ -308,3 +308,15 @@ def test_norm_at_the_origin_has_derivative_zero():
         funcad.grad(lambda x: np.linalg.norm(x, axis=0)[0])(np.zeros((2, 2)))[0],
         np.zeros(2),
     )
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.complex64, np.int32])
+@pytest.mark.parametrize("number", [2, 2.5, 1j])
+@pytest.mark.parametrize("function", [np.dot, lambda x, y: np.linspace(x, y, 4)])
+def test_numbers_have_the_dtype_that_numpy_gives_them(function, kind, number):
+    x = np.arange(1, 4).astype(kind)
+    for args in ((x, number), (number, x), (x[1], number)):
+        want = function(*args)
+        got = funcad.jit(function)(*args)
+        assert got.dtype == want.dtype
+        np.testing.assert_allclose(got, want, rtol=1e-2)

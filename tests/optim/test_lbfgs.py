@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import funcad
 from funcad import optim
-from funcad.core.errors import ArgumentError
+from funcad.core.errors import ArgumentError, TreeStructureError
 from funcad.optim.lbfgs import LBFGSState, _preconditioned
 from funcad.optim.line_search import ENOUGH, FLATTER, Point, backtracking, wolfe
 from properties import generators
@@ -115,6 +115,13 @@ def test_a_state_of_another_optimiser_holds_no_gradient():
     x = np.ones(2)
     with pytest.raises(ArgumentError, match="no state of optim.lbfgs"):
         value_and_grad(x, state=optim.adam(0.1).init(x))
+
+
+def test_a_state_of_other_parameters_is_refused():
+    optimiser, x = optim.lbfgs(), np.ones(2)
+    state = optimiser.init(np.ones(3))
+    with pytest.raises(TreeStructureError, match=r"\(3,\) in the state, \(2,\) in the"):
+        optimiser.update(x, state, x, value_fn=rosenbrock)
 
 
 def test_unscaled_it_begins_with_the_gradient_itself():

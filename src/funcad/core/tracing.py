@@ -26,6 +26,7 @@ from funcad.backends import backend_of
 from funcad.core.errors import (
     EscapedTracerError,
     FuncadError,
+    LeafTypeError,
     MissingRuleError,
     MixedBackendsError,
     ProgramError,
@@ -69,6 +70,11 @@ def dtype_of(x: Array) -> np.dtype[Any]:
     try:
         return x.dtype  # type: ignore[no-any-return]
     except AttributeError:
+        if not isinstance(x, PYTHON_SCALARS):
+            raise LeafTypeError(
+                f"{x!r} of type {type(x).__name__} is no array and no number. Write "
+                "np.array(...) around it."
+            ) from None
         return np.result_type(x)
 
 

@@ -39,7 +39,13 @@ import numpy as np
 
 import funcad
 from funcad import nn, optim, tree
-from funcad.examples.command import positive, require_packages, run_command, seed
+from funcad.examples.command import (
+    UsageError,
+    positive,
+    require_packages,
+    run_command,
+    seed,
+)
 
 Array = Any
 Params = dict[str, Any]
@@ -405,6 +411,11 @@ def execute(options: argparse.Namespace) -> None:
     require_packages("sklearn")
     sizes = Sizes(8, 16, 16, 3) if options.quick else Sizes()
     table = california_like(4000 if options.quick else 20640, options.seed)
+    if options.batch > len(table.x):
+        raise UsageError(
+            f"--batch {options.batch} is more than the {len(table.x)} rows that there "
+            "are to train on."
+        )
     if options.speed:
         x, y = table.x[: options.batch], table.y[: options.batch]
         print(f"{sizes}, batches of {len(x)} rows")

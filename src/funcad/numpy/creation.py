@@ -271,7 +271,11 @@ def _count(num: Any) -> int:
 
 def _inexact(*operands: Array) -> np.dtype[Any]:
     """The dtype in which a range is computed."""
-    kinds = [x if type(x) in PYTHON_SCALARS else dtype_of(x) for x in operands]
+    numbers = [
+        type(x) if type(x) in PYTHON_SCALARS else getattr(x, "weak", None)
+        for x in operands
+    ]
+    kinds = [n(0) if n else dtype_of(x) for n, x in zip(numbers, operands)]
     return np.result_type(*kinds, 0.0)
 
 

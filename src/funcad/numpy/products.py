@@ -61,7 +61,8 @@ def dot(a: Array, b: Array, out: Any = None) -> Array:
     a, b = as_operands(a, b)
     x, y = shape_of(a), shape_of(b)
     if not x or not y:
-        return multiply(a, b)
+        # Python's numbers are arrays here, whose dtype counts
+        return multiply(convert(a, dtype=dtype_of(a)), convert(b, dtype=dtype_of(b)))
     if len(y) <= 2:
         return matmul(a, b)
     return tensordot(a, b, ((-1,), (-2,)))

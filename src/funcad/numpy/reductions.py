@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from funcad.backends import namespace
-from funcad.core.errors import ConcretizationError, MutationError
+from funcad.core.errors import ConcretizationError, FuncadError, MutationError
 from funcad.core.tracing import Array, Primitive, Tracer, bind, dtype_of, shape_of
 from funcad.numpy.dispatch import METHODS, as_operand, implements, refuse
 from funcad.primitives import elementwise as e
@@ -40,7 +40,15 @@ def axes_of(axis: Axis, rank: int) -> Shape:
         return tuple(range(rank))
     if type(axis) is int and -rank <= axis < rank:
         return (axis % rank,)
-    return np.lib.array_utils.normalize_axis_tuple(axis, rank)  # type: ignore[no-any-return]
+    try:
+        return np.lib.array_utils.normalize_axis_tuple(axis, rank)  # type: ignore[no-any-return]
+    except TypeError as error:
+        if isinstance(error, FuncadError):
+            raise
+        raise TypeError(
+            "axis is an integer, a tuple of integers or None (all axes), not "
+            f"{axis!r} of type {type(axis).__name__}."
+        ) from None
 
 
 def ufunc_axes(axis: Axis, rank: int) -> Shape:

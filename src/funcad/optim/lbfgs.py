@@ -14,7 +14,7 @@ from funcad.core.errors import ArgumentError
 from funcad.core.tracing import Array, dtype_of, shape_of
 from funcad.flatten import ravel_pytree
 from funcad.optim.base import GradientTransformationExtraArgs, PyTree
-from funcad.optim.leaves import incremented
+from funcad.optim.leaves import check_match, incremented
 from funcad.optim.line_search import Point, wolfe
 from funcad.optim.vectors import (
     at_least_one,
@@ -153,6 +153,7 @@ def lbfgs(
     ) -> tuple[PyTree, LBFGSState]:
         value_fn = function_given(name, "value_fn", value_fn)
         x, g, unravel = at_point(name, grads, params)
+        check_match("gradients", grads, "state", state.grad)
         old = finite_value(name, value_fn(params) if value is None else value)
         if not np.any(g):
             return unravel(np.zeros_like(x)), state._replace(

@@ -121,7 +121,8 @@ def _convert(x: Array, dtype: Any, out: Array = None) -> Array:
         return out
     # a number becomes NumPy's scalar, which arrays of every library can meet
     x = x if hasattr(x, "astype") else np.asarray(x)[()]
-    if x.dtype.kind == "c" and dtype.kind not in "cb":
+    # compiled programs give NumPy's scalar types for dtypes
+    if x.dtype.kind == "c" and np.dtype(dtype).kind not in "cb":
         x = x.real
     return x.astype(dtype, copy=False)
 
