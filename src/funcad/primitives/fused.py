@@ -321,13 +321,7 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
             c = rows.cotangent(cts, results, axis)
             return tuple([operand_cotangent(i, c, a, b) for i in wrt])
         if a.ndim == b.ndim == 2 and 0 < cts[0].nbytes <= parts.SMALL:
-            right, write, settle = rows.begin_back(a, b, axis)
-            c = np.empty(cts[0].shape, a.dtype)
-            write(c, cts, results, axis)
-            products = [c @ right.T if i == 0 else a.T @ c for i in wrt]
-            if settle and 1 in wrt:
-                settle(products[-1])
-            return tuple(products)
+            return cotangents_at_once(cts, a, b, results, axis, wrt)
         shapes = [(a, b)[i].shape for i in wrt]
         a, b, axis, arrays, _ = flattened(a, b, axis, [*cts, *results])
         cts, results = arrays[:count], arrays[count:]
@@ -335,12 +329,25 @@ def _linear_maps(rows: Rows, name: str) -> tuple[Primitive, Primitive]:
         if rows.folded_back is not None and _over_rows(a, b, axis):
             outs = rows.folded_back(cts, a, b, results, wrt)
         if outs is None:
-            outs = cotangents_in_blocks(cts, a, b, results, axis, wrt)
+            once = a.ndim == b.ndim == 2 and 0 < cts[0].nbytes <= parts.SPARE
+            found = cotangents_at_once if once else cotangents_in_blocks
+            outs = found(cts, a, b, results, axis, wrt)
         return tuple([x.reshape(n) for x, n in zip(outs, shapes, strict=True)])
+
+    def cotangents_at_once(
+        cts: Any, a: Array, b: Array, results: Any, axis: Shape, wrt: Shape
+    ) -> tuple[Array, ...]:
+        b, write, settle = rows.begin_back(a, b, axis)
+        c = np.empty(cts[0].shape, a.dtype)
+        write(c, cts, results, axis)
+        outs = [c @ b.T if i == 0 else a.T @ c for i in wrt]
+        if settle and 1 in wrt:
+            settle(outs[-1])
+        return tuple(outs)
 
     def cotangents_in_blocks(
         cts: Any, a: Array, b: Array, results: Any, axis: Shape, wrt: Shape
-    ) -> list[Array]:
+    ) -> Sequence[Array]:
         new = np.empty if cts[0].size else np.zeros
         outs = [new((a, b)[i].shape, a.dtype) for i in wrt]
         b, write, settle = rows.begin_back(a, b, axis)
