@@ -249,6 +249,46 @@ def test_shape_rule_foretells_shape_and_dtype(library, name):
         assert avals(foretold) == avals(function(*operands))
 
 
+# What has no definition in terms of NumPy's functions: special functions, functions of
+# matrices, what draws random numbers, and what runs the user's own code.
+NOT_IN_NUMPY = set(
+    """
+    airy beta beta_density betainc betainc_shape betaincc betainccinv betaincinv
+    betaln boxcox boxcox1p cofactor_change cosdg cotdg custom_vjp_tangent dawsn
+    ellipe ellipk erfcinv erfcx erfi erfinv exp1 expi expm expm_change expn fresnel
+    gamma gamma_density gammainc gammainc_shape gammaincc gammainccinv gammaincinv
+    gammaln gammasgn hyp0f1 hyp1f1 hyp2f1 i0 i0e i1 i1e inv_boxcox inv_boxcox1p iv
+    ive j0 j1 jv k0 k0e k1 k1e kn kv kve lambertw log_ndtr loggamma logm logm_change
+    move multigammaln ndtri ndtri_exp owens_t polygamma psi pure_callback
+    random_draw rgamma riemann_zeta shichi sici sindg solve_sylvester spence sqrtm
+    stdtr tandg y0 y1 yn yv zeta
+    """.split()
+)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_exported_program_computes_the_same_with_numpy_alone(name):
+    # sums of half precision lose too many digits
+    @for_all(calls(name, EVERY_DTYPE.replace("e", "")), generators(), share=0.1)
+    def check(call, rng):
+        # Python's own error functions are of real numbers
+        real = name in {"erf", "erfc", "ndtr"}
+        assume(not real or not any(map(np.iscomplexobj, call.draw(rng))))
+        function, operands = applied(NUMPY, name, call), call.draw(rng)
+        if name in NOT_IN_NUMPY:
+            with pytest.raises(funcad.errors.ExportError, match="NumPy's functions"):
+                funcad.export(function, *operands)
+            return
+        names: dict[str, Any] = {}
+        exec(funcad.export(function, *operands, name="exported"), names)
+        outs, wants = names["exported"](*operands), function(*operands)
+        for out, want in zip(as_tuple(outs), wants, strict=True):
+            assert shape_of(out) == shape_of(want)
+            assert np.asarray(out).dtype == np.asarray(want).dtype
+            single = 100 * np.finfo(np.float32).eps
+            assert_close(out, want, rtol=single, atol=single)
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_staged_program_evaluates_to_the_eager_result(library, name):
     @for_all(calls(name), generators(), share=share(library))

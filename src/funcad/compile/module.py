@@ -16,7 +16,7 @@ from funcad.compile.fuse import Step
 from funcad.compile.naming import assigned_names, names_of_paths
 from funcad.compile.plan import Plan
 from funcad.compile.simplify import simplify
-from funcad.compile.source import Source, write
+from funcad.compile.source import Source, bound, write
 from funcad.core import tree
 from funcad.core.containers import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
 from funcad.core.errors import BackwardLine, ExportError, format_line
@@ -107,7 +107,7 @@ def module(
     bodies = _bodies(source, constants, functions)
     equations = [*program.equations, *(e for p, _ in bodies for e in p.equations)]
     # what has no definition is refused before its parameters are written
-    definitions = [_definition(equations, f) for f in functions]
+    definitions = [_definition(equations, f, functions) for f in functions]
     parts = [
         f'"""{summary}\n\nWritten by funcad.export; it needs NumPy alone.\n"""\n\n'
         + "\n".join(_imports(constants)),
@@ -305,14 +305,20 @@ def _number(value: Any) -> str:
     return repr(value)
 
 
-def _definition(equations: Sequence[Equation], function: str) -> str:
+def _definition(
+    equations: Sequence[Equation], function: str, functions: Mapping[str, Any]
+) -> str:
     for e in equations:
         # a name that means another thing already has a number at its end
         if function.rstrip("0123456789_") != e.primitive.name.rstrip("0123456789_"):
             continue
-        own = function in (e.primitive.name, f"{e.primitive.name}_")
-        if e.primitive.definition is not None and own:
-            return e.primitive.definition.strip()
+        if e.primitive.definition is not None:
+            if function in (e.primitive.name, f"{e.primitive.name}_"):
+                return e.primitive.definition.strip()
+            # calls with numbers and without are of two functions of one definition
+            first = function.rstrip("0123456789")
+            if functions.get(first) in (e.primitive.impl, bound(e.primitive)):
+                return f"{function} = {first}"
         where = format_line(e.line)
         raise ExportError(
             f"export: {e.primitive.name} is not one of NumPy's functions and has no "

@@ -295,7 +295,7 @@ class _Writer:
         name = e.primitive.name
         if numbers:
             # implementations that take arrays alone get them from bind
-            name = self._function(name, _bound(e.primitive))
+            name = self._function(name, bound(e.primitive))
         else:
             name = self._function(name, e.primitive.impl)
         parts = list(texts)
@@ -374,7 +374,7 @@ def _is_literal(value: Any) -> bool:
     )
 
 
-def _bound(primitive: Any) -> Callable[..., Any]:
+def bound(primitive: Any) -> Callable[..., Any]:
     """The implementation, which gets its numbers as arrays if it needs them so."""
     function = _BOUND.get(primitive)
     if function is None:

@@ -262,3 +262,44 @@ conv = convolving("conv", _conv, "xk", "y")
 conv_back = convolving("conv_back", _conv_back, "yk", "x")
 conv_kernel = convolving("conv_kernel", _conv_kernel, "xy", "k")
 _CONVOLVING = {"y": (conv, "xk"), "x": (conv_back, "yk"), "k": (conv_kernel, "xy")}
+
+# what NumPy alone computes them by: a product of matrices for each place in the window
+conv.definition = """
+def conv(x, k, size, stride, padding, dilation):
+    dtype = np.result_type(x, k)
+    x, k = (v.astype("f" if dtype.char == "e" else dtype) for v in (x, k))
+    x = np.pad(x, [(0, 0)] * 3 + list(padding))
+    y = np.zeros((len(x), *k.shape[:2], *size), x.dtype)
+    for place in np.ndindex(k.shape[3:] if y.size else 0):
+        along = zip(place, dilation, stride, size)
+        inner = [slice(p * d, p * d + s * (n - 1) + 1, s) for p, d, s, n in along]
+        y += np.einsum("goc,ngc...->ngo...", k[(..., *place)], x[(..., *inner)])
+    return y.astype(dtype)
+"""
+conv_back.definition = """
+def conv_back(y, k, size, stride, padding, dilation):
+    dtype = np.result_type(y, k)
+    y, k = (v.astype("f" if dtype.char == "e" else dtype) for v in (y, k))
+    padded = [n + b + a for n, (b, a) in zip(size, padding)]
+    x = np.zeros((len(y), k.shape[0], k.shape[2], *padded), y.dtype)
+    for place in np.ndindex(k.shape[3:] if y.size else 0):
+        along = zip(place, dilation, stride, y.shape[3:])
+        inner = [slice(p * d, p * d + s * (n - 1) + 1, s) for p, d, s, n in along]
+        x[(..., *inner)] += np.einsum("goc,ngo...->ngc...", k[(..., *place)], y)
+    inside = [slice(b, b + n) for n, (b, _) in zip(size, padding)]
+    return x[(..., *inside)].astype(dtype)
+"""
+conv_kernel.definition = """
+def conv_kernel(x, y, size, stride, padding, dilation):
+    dtype = np.result_type(x, y)
+    x, y = (v.astype("f" if dtype.char == "e" else dtype) for v in (x, y))
+    x = np.pad(x, [(0, 0)] * 3 + list(padding))
+    k = np.zeros((*y.shape[1:3], x.shape[2], *size), x.dtype)
+    rows = y.reshape(*y.shape[:3], int(np.prod(y.shape[3:])))
+    for place in np.ndindex(size if y.size else 0):
+        along = zip(place, dilation, stride, y.shape[3:])
+        inner = [slice(p * d, p * d + s * (n - 1) + 1, s) for p, d, s, n in along]
+        columns = x[(..., *inner)].reshape(*x.shape[:3], rows.shape[3])
+        k[(..., *place)] = np.einsum("ngcp,ngop->goc", columns, rows)
+    return k.astype(dtype)
+"""

@@ -80,6 +80,10 @@ slogdet = Primitive(
     multiple=True,
     family="linalg",
 )
+slogdet.definition = """
+def slogdet(a, lu, pivots):
+    return tuple(np.linalg.slogdet(a))
+"""
 slogdet.batch = batch_stacks(slogdet, 2, 2, 1)
 slogdet.flops = each_matrix(lambda m, n: n)
 
@@ -103,6 +107,10 @@ det = Primitive(
     jvp=sum_of_jvps(_det_jvp, None, None),
     family="linalg",
 )
+det.definition = """
+def det(a, lu, pivots):
+    return np.linalg.det(a)
+"""
 det.batch = batch_stacks(det, 2, 2, 1)
 det.flops = each_matrix(lambda m, n: n)
 
@@ -191,6 +199,15 @@ cofactors = Primitive(
     ),
     family="linalg",
 )
+cofactors.definition = """
+def cofactors(a, lu, pivots):
+    if not a.size:
+        return np.zeros(a.shape, lu.dtype)
+    u, s, vh = np.linalg.svd(a)
+    rest = [np.delete(s, i, -1).prod(-1) for i in range(s.shape[-1])]
+    turn = (np.linalg.det(u) * np.linalg.det(vh))[..., None, None]
+    return turn * (u.conj() * np.stack(rest, -1)[..., None, :]) @ vh.conj()
+"""
 cofactors.batch = batch_stacks(cofactors, 2, 2, 1)
 cofactors.flops = each_matrix(lambda m, n: 2 * n**3)
 

@@ -118,6 +118,10 @@ eigenvalues = Primitive(
     jvp=sum_of_jvps(_eigenvalues_of_a, None, None),
     family="linalg",
 )
+eigenvalues.definition = """
+def eigenvalues(a, w, v):
+    return w
+"""
 eigenvalues.batch = batch_stacks(eigenvalues, 2, 1, 2)
 eigenvalues.flops, eigenvalues.traffic = nothing, untouched
 eigenvectors = Primitive(
@@ -127,6 +131,10 @@ eigenvectors = Primitive(
     jvp=sum_of_jvps(_eigenvectors_of_a, None, None),
     family="linalg",
 )
+eigenvectors.definition = """
+def eigenvectors(a, w, v):
+    return v
+"""
 eigenvectors.batch = batch_stacks(eigenvectors, 2, 1, 2)
 eigenvectors.flops, eigenvectors.traffic = nothing, untouched
 
@@ -144,6 +152,10 @@ eigh = Primitive(
     multiple=True,
     family="linalg",
 )
+eigh.definition = """
+def eigh(a, uplo):
+    return tuple(np.linalg.eigh(a, UPLO=uplo))
+"""
 eigh.batch = batch_stacks(eigh)
 # here and below: Golub and Van Loan, Matrix Computations, sections 8.3, 7.5, 8.6, 5.2
 eigh.flops = each_matrix(lambda m, n: 9 * n**3)
@@ -193,6 +205,10 @@ general_eigenvalues = Primitive(
     jvp=sum_of_jvps(_general_values_of_a, None, None),
     family="linalg",
 )
+general_eigenvalues.definition = """
+def general_eigenvalues(a, w, v):
+    return w
+"""
 general_eigenvalues.batch = batch_stacks(general_eigenvalues, 2, 1, 2)
 general_eigenvalues.flops, general_eigenvalues.traffic = nothing, untouched
 general_eigenvectors = Primitive(
@@ -202,6 +218,10 @@ general_eigenvectors = Primitive(
     jvp=sum_of_jvps(_general_vectors_of_a, None, None),
     family="linalg",
 )
+general_eigenvectors.definition = """
+def general_eigenvectors(a, w, v):
+    return v
+"""
 general_eigenvectors.batch = batch_stacks(general_eigenvectors, 2, 1, 2)
 general_eigenvectors.flops, general_eigenvectors.traffic = nothing, untouched
 
@@ -232,6 +252,11 @@ eig = Primitive(
     multiple=True,
     family="linalg",
 )
+eig.definition = """
+def eig(a):
+    dtype = np.result_type(a.dtype, np.complex64)
+    return tuple(x.astype(dtype) for x in np.linalg.eig(a))
+"""
 eig.batch = batch_stacks(eig)
 eig.flops = each_matrix(lambda m, n: 25 * n**3)
 
@@ -339,6 +364,10 @@ singular_values = Primitive(
     jvp=sum_of_jvps(_singular_values_of_a, None, None, None),
     family="linalg",
 )
+singular_values.definition = """
+def singular_values(a, u, s, vh):
+    return s
+"""
 singular_values.batch = batch_stacks(singular_values, 2, 2, 1, 2)
 singular_values.flops, singular_values.traffic = nothing, untouched
 singular_vectors = Primitive(
@@ -349,6 +378,10 @@ singular_vectors = Primitive(
     multiple=True,
     family="linalg",
 )
+singular_vectors.definition = """
+def singular_vectors(a, u, s, vh):
+    return u, vh
+"""
 singular_vectors.batch = batch_stacks(singular_vectors, 2, 2, 1, 2)
 singular_vectors.flops, singular_vectors.traffic = nothing, untouched
 
@@ -390,6 +423,10 @@ svd = Primitive(
     multiple=True,
     family="linalg",
 )
+svd.definition = """
+def svd(a, full_matrices):
+    return tuple(np.linalg.svd(a, full_matrices=full_matrices))
+"""
 svd.batch = batch_stacks(svd)
 svd.flops = _svd_flops
 
@@ -459,5 +496,9 @@ def _qr_flops(inputs: Any, outputs: Any, params: Params) -> float:
 
 
 qr = Primitive("qr", _qr, _qr_abstract, jvp=_qr_jvp, multiple=True, family="linalg")
+qr.definition = """
+def qr(a, complete):
+    return tuple(np.linalg.qr(a, mode="complete" if complete else "reduced"))
+"""
 qr.batch = batch_stacks(qr)
 qr.flops = _qr_flops

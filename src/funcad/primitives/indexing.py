@@ -164,6 +164,12 @@ embed = linear(
     code=call("embed"),
     parts=_embed_parts,
 )
+embed.definition = """
+def embed(x, shape, template):
+    out = np.zeros(shape, x.dtype)
+    out[template] = x
+    return out
+"""
 
 
 def _assemble(
@@ -405,6 +411,22 @@ owners = Primitive(
     flops=each_result(1),
     family="indexing",
 )
+owners.definition = """
+def owners(*indices, shape, turn):
+    flat = 0
+    for i, n in zip(np.broadcast_arrays(*indices), shape):
+        flat = flat * n + np.where(i < 0, i + n, i).ravel()
+    order = np.argsort(flat, kind="stable")
+    ordered = flat[order]
+    left = np.searchsorted(ordered, ordered, side="left")
+    right = np.searchsorted(ordered, ordered, side="right")
+    place = np.arange(ordered.size)
+    chosen = place == (left + turn if turn >= 0 else right + turn)
+    chosen &= (place >= left) & (place < right)
+    out = np.full(int(np.prod(shape)), -1)
+    out[ordered[chosen]] = order[chosen]
+    return out.reshape(shape)
+"""
 
 
 # ----------------------------------------------------- NumPy's indices, put together

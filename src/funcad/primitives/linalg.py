@@ -167,6 +167,12 @@ guard = linear(
     batch=_guard_batch,
     traffic=untouched,
 )
+guard.definition = """
+def guard(t, d, scale, tolerance, why):
+    if (abs(d) <= tolerance * scale).any():
+        raise ValueError(why)
+    return t
+"""
 
 
 def _fence_jvp(t: Array, ans: Array, x: Array, *rest: Array, **params: Any) -> Array:
@@ -181,6 +187,10 @@ fence = Primitive(
     jvp=sum_of_jvps(_fence_jvp, None, None),
     family="linalg",
 )
+fence.definition = """
+def fence(x, d, scale, tolerance, why):
+    return x
+"""
 
 
 def _fence_batch(values: Any, axes: Any, **params: Any) -> Any:
@@ -302,6 +312,22 @@ lu_factor = Primitive(
     multiple=True,
     family="linalg",
 )
+lu_factor.definition = """
+def lu_factor(a):
+    dtype = a.dtype if a.dtype.kind in "fc" else np.float64
+    *lead, rows, columns = a.shape
+    lu = np.array(a, dtype).reshape(int(np.prod(lead)), rows, columns)
+    pivots = np.empty((len(lu), min(rows, columns)), np.int32)
+    each = np.arange(len(lu))
+    for i in range(pivots.shape[1]):
+        column = lu[:, i:, i]
+        pivots[:, i] = other = i + (abs(column.real) + abs(column.imag)).argmax(1)
+        lu[each, other], lu[:, i] = lu[:, i].copy(), lu[each, other]
+        pivot = lu[:, i, i, None]
+        lu[:, i + 1 :, i] /= np.where(pivot == 0, 1, pivot)
+        lu[:, i + 1 :, i + 1 :] -= lu[:, i + 1 :, i, None] * lu[:, i, None, i + 1 :]
+    return lu.reshape(a.shape), pivots.reshape(*lead, pivots.shape[1])
+"""
 lu_factor.batch = batch_stacks(lu_factor)
 # here and below: Golub and Van Loan, Matrix Computations, 4th edition, chapters 3 and 4
 lu_factor.flops = each_matrix(lambda m, n: min(m, n) ** 2 * (max(m, n) - min(m, n) / 3))
@@ -328,6 +354,16 @@ row_order = Primitive(
     lambda pivots, rows: ((*pivots.shape[:-1], rows), np.dtype(np.intp)),
     family="linalg",
 )
+row_order.definition = """
+def row_order(pivots, rows):
+    flat = pivots.reshape(int(np.prod(pivots.shape[:-1])), pivots.shape[-1])
+    order = np.tile(np.arange(rows), (len(flat), 1))
+    each = np.arange(len(flat))
+    for i in range(flat.shape[1]):
+        other = flat[:, i]
+        order[each, other], order[:, i] = order[:, i].copy(), order[each, other]
+    return order.reshape(*pivots.shape[:-1], rows)
+"""
 row_order.batch = batch_stacks(row_order, 1)
 row_order.flops = nothing
 
@@ -406,6 +442,10 @@ factored_solve = Primitive(
     ),
     family="linalg",
 )
+factored_solve.definition = """
+def factored_solve(a, lu, pivots, b, transposed):
+    return np.linalg.solve(np.swapaxes(a, -1, -2) if transposed else a, b)
+"""
 factored_solve.batch = batch_stacks(factored_solve, 2, 2, 1, 2)
 factored_solve.flops = lambda inputs, outputs, params: (
     2 * entries(outputs[0]) * inputs[1].shape[-1]
@@ -553,6 +593,14 @@ pinv = Primitive(
     jvp=sum_of_jvps(_pinv_of_a, None, None, None, None),
     family="linalg",
 )
+pinv.definition = """
+def pinv(a, u, s, vh, rtol, hermitian):
+    size = abs(s)
+    kept = size > np.asarray(rtol)[..., None] * size.max(-1, keepdims=True, initial=0)
+    inverted = np.where(kept, 1 / np.where(kept, s, 1), 0).astype(s.dtype)
+    v, u = (np.conj(np.swapaxes(x, -1, -2)) for x in (vh, u))
+    return (v * inverted[..., None, :]) @ u
+"""
 pinv.batch = batch_stacks(pinv, 2, 2, 1, 2, 0)
 # two of the three factors scaled, and multiplied
 pinv.flops = each_matrix(lambda m, n: 2 * m * n * min(m, n))

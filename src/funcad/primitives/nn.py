@@ -201,7 +201,7 @@ logistic = elementwise(
 logistic.definition = """
 def logistic(x):
     with np.errstate(over="ignore"):
-        return 1 / (1 + np.exp(-x))
+        return 1 / (1 + np.exp(-1.0 * x))
 """
 
 
@@ -227,11 +227,11 @@ silu = gated(
     (
         """
 def silu(x, gate):
-    return x * gate
+    return 1.0 * x * gate
 """,
         """
 def silu_slope(x, gate):
-    return gate * (1 + x * (1 - gate))
+    return gate * (1 + 1.0 * x * (1 - gate))
 """,
     ),
 )
@@ -362,7 +362,30 @@ gelu_exact_gate = elementwise(
     weight=SPECIAL + 3,
     code=call("gelu_exact_gate"),
 )
-gelu_exact = gated("gelu_exact", _times_gate, _gelu_exact_slope, _gelu_exact_curvature)
+gelu_exact_gate.definition = """
+def gelu_exact_gate(x):
+    import math
+
+    gate = np.vectorize(math.erfc, "d")(np.clip(x, -40, 40) * -(2**-0.5)) / 2
+    return gate.astype(x.dtype if x.dtype.kind == "f" else float)[()]
+"""
+gelu_exact = gated(
+    "gelu_exact",
+    _times_gate,
+    _gelu_exact_slope,
+    _gelu_exact_curvature,
+    (
+        """
+def gelu_exact(x, gate):
+    return np.maximum(x, -40) * gate
+""",
+        """
+def gelu_exact_slope(x, gate):
+    x = 1.0 * np.clip(x, -40, 40)
+    return gate + x * np.exp(x * x * -0.5) / (2 * np.pi) ** 0.5
+""",
+    ),
+)
 
 
 def _multiply_add(x: Array, y: Array, z: Array) -> Array:

@@ -269,6 +269,12 @@ cumsum = linear(
     code=_cumsum_code,
     parts=along_parts(1),
 )
+cumsum.definition = """
+def cumsum(x, axis, reverse):
+    if reverse:
+        return np.flip(np.flip(x, axis).cumsum(axis), axis)
+    return x.cumsum(axis)
+"""
 
 
 def _cumprod_jvp(t: Array, ans: Array, x: Array, axis: int) -> Array:
@@ -387,3 +393,8 @@ sliding_dot = multilinear(
 )
 """Dot products of ``v`` with as many entries of ``a`` next to one another, along the
 last axis; the axes before it are the same for both."""
+sliding_dot.definition = """
+def sliding_dot(a, v):
+    view = np.lib.stride_tricks.sliding_window_view(a, v.shape[-1], axis=-1)
+    return np.matmul(view, v[..., None])[..., 0]
+"""

@@ -165,6 +165,13 @@ convert = Primitive(
     view="same dtype",
     family="linear",
 )
+convert.definition = """
+def convert(x, dtype):
+    x = np.asarray(x)[()]
+    if x.dtype.kind == "c" and np.dtype(dtype).kind not in "cb":
+        x = x.real
+    return x.astype(dtype)
+"""
 
 
 copy = linear(
@@ -606,6 +613,10 @@ pad = linear(
     code=call("pad"),
     parts=_pad_parts,
 )
+pad.definition = """
+def pad(x, widths):
+    return np.pad(x, widths) if widths else x
+"""
 
 # ------------------------------------------------------------ what they simplify to
 

@@ -64,6 +64,10 @@ argpartition = positional(
     # the mean of quickselect for the median is 3.4 n (Knuth, volume 3, section 5.2.2)
     flops=each_operand(3.4),
 )
+argpartition.definition = """
+def argpartition(x, axis, kth):
+    return np.argpartition(x, kth, axis)
+"""
 
 
 def _searchsorted(a: Array, v: Array, side: str) -> Array:
@@ -105,4 +109,12 @@ searchsorted = Primitive(
 """Where each of ``v`` belongs in ``a``, whose last axis is sorted.
 
 Axes of ``a`` before its last are batches, and the first axes of ``v`` too.
+"""
+searchsorted.definition = """
+def searchsorted(a, v, side):
+    lead = a.shape[:-1]
+    out = np.empty(v.shape, np.intp)
+    for row in np.ndindex(lead):
+        out[row] = np.searchsorted(a[row], v[row], side=side)
+    return out
 """

@@ -30,7 +30,15 @@ import numpy as np
 from funcad.backends import backend_of, namespace
 from funcad.core.counting import SPECIAL, each_result
 from funcad.core.errors import MissingRuleError, UnsupportedFunctionError
-from funcad.core.tracing import Array, Params, Primitive, bind, dtype_of, shape_of
+from funcad.core.tracing import (
+    Array,
+    Params,
+    Primitive,
+    bind,
+    dtype_of,
+    registry,
+    shape_of,
+)
 from funcad.primitives.elementwise import (
     absolute,
     cos,
@@ -1127,3 +1135,62 @@ fresnel = several(
     lambda ans, x: (sin((_PI / 2) * x * x), cos((_PI / 2) * x * x)),
 )
 airy = several("airy", 4, lambda ans, x: (ans[1], x * ans[0], ans[3], x * ans[2]))
+
+# ------------------------------------------------------------- what NumPy can do, too
+
+# of x, and y, as arrays of floating-point numbers
+_IN_NUMPY = {
+    "erf(x)": "np.vectorize(math.erf, 'd')(x)",
+    "erfc(x)": "np.vectorize(math.erfc, 'd')(x)",
+    "ndtr(x)": "np.vectorize(math.erfc, 'd')(-x * 2**-0.5) / 2",
+    "expit(x)": "np.exp(-np.logaddexp(0, -x))",
+    "log_expit(x)": "-np.logaddexp(0, -x)",
+    "logit(x)": "np.log(x) - np.log1p(-x)",
+    "exp10(x)": "10**x",
+    "cosm1(x)": "-2 * np.sin(x / 2) ** 2",
+    "exprel(x)": "np.where(x == 0, 1, np.expm1(x) / np.where(x == 0, 1, x))",
+    "entr(x)": "np.where(x > 0, -x * np.log(np.where(x > 0, x, 1)), "
+    "np.where(x == 0, 0, np.where(np.isnan(x), x, -np.inf)))",
+    "xlogy(x, y)": "np.where((x == 0) & ~np.isnan(y), 0, "
+    "x * np.log(np.where((x == 0) & ~np.isnan(y), 1, y)))",
+    "xlog1py(x, y)": "np.where((x == 0) & ~np.isnan(y), 0, "
+    "x * np.log1p(np.where((x == 0) & ~np.isnan(y), 0, y)))",
+    "rel_entr(x, y)": "np.where((x > 0) & (y > 0), x * np.log(x / y), "
+    "np.where((x == 0) & (y >= 0), 0, np.where(np.isnan(x + y), x + y, np.inf)))",
+    "kl_div(x, y)": "np.where((x > 0) & (y > 0), x * np.log(x / y) - x + y, "
+    "np.where((x == 0) & (y >= 0), y, np.where(np.isnan(x + y), x + y, np.inf)))",
+    "huber(x, y)": "np.where(x < 0, np.inf, "
+    "np.where(abs(y) <= x, y * y / 2, x * (abs(y) - x / 2)))",
+    "pseudo_huber(x, y)": "np.where(x < 0, np.inf, np.where((x == 0) | (y == 0), 0, "
+    "x * x * np.expm1(np.log1p((y / np.where(x == 0, 1, x)) ** 2) / 2)))",
+}
+
+
+# SciPy has these in single precision first, which small integers fit into; the others
+# take what is not of one floating-point dtype in double precision
+_SINGLE_FIRST = {"entr", "rel_entr", "kl_div", "huber", "pseudo_huber"}
+
+
+def _in_numpy(call: str, formula: str) -> str:
+    name, _, names = call.partition("(")
+    operands = f"({names.removesuffix(')')},)"
+    found = "np.result_type(dtype, np.float32)"
+    if name not in _SINGLE_FIRST:
+        found = (
+            'dtype if dtype.char in "fdFD" and not '
+            f"{{np.asarray(v).dtype for v in {operands}}} - {{dtype}} "
+            "else np.result_type(dtype, np.float64)"
+        )
+    modules = "\n    import math\n" if "math." in formula else ""
+    return f"""
+def {call}:{modules}
+    dtype = np.result_type(*{operands})
+    dtype = {found}
+    {operands} = [np.asarray(v, dtype) for v in {operands}]
+    with np.errstate(all="ignore"):
+        return np.asarray({formula}, dtype)[()]
+"""
+
+
+for _call, _formula in _IN_NUMPY.items():
+    registry[_call.partition("(")[0]].definition = _in_numpy(_call, _formula)

@@ -154,6 +154,14 @@ windows = linear(
     parts=_LEADING,
     traffic=untouched,
 )
+windows.definition = """
+def windows(x, window, stride, dilation):
+    rank = len(window)
+    spans = [d * (w - 1) + 1 for w, d in zip(window, dilation)]
+    axes = tuple(range(-rank, 0))
+    view = np.lib.stride_tricks.sliding_window_view(x, spans, axes)
+    return view[(..., *[slice(None, None, s) for s in (*stride, *dilation)])]
+"""
 
 
 def _fold(y: Array, size: Shape, stride: Shape, dilation: Shape) -> Array:
@@ -184,6 +192,16 @@ fold = linear(
     parts=leading_parts(lambda params: 2 * len(params["size"])),
     flops=each_operand(1),
 )
+fold.definition = """
+def fold(y, size, stride, dilation):
+    rank = len(size)
+    out = np.zeros((*y.shape[: -2 * rank], *size), y.dtype)
+    for place in np.ndindex(y.shape[-rank:] if y.size else 0):
+        along = zip(place, dilation, stride, y.shape[-2 * rank :])
+        inner = [slice(p * d, p * d + s * (n - 1) + 1, s) for p, d, s, n in along]
+        out[(..., *inner)] += y[(..., *(slice(None),) * rank, *place)]
+    return out
+"""
 
 # -------------------------------------------------------------------------- reductions
 
@@ -252,6 +270,16 @@ window_sum = linear(
     parts=_LEADING,
     flops=_each_tap(1),
 )
+window_sum.definition = """
+def window_sum(x, window, stride, dilation, padding):
+    x = np.pad(x, [(0, 0)] * (x.ndim - len(window)) + list(padding))
+    rank = len(window)
+    spans = [d * (w - 1) + 1 for w, d in zip(window, dilation)]
+    axes = tuple(range(-rank, 0))
+    view = np.lib.stride_tricks.sliding_window_view(x, spans, axes)
+    view = view[(..., *[slice(None, None, s) for s in (*stride, *dilation)])]
+    return view.sum(axes)
+"""
 
 
 def _least(dtype: Any) -> Any:
@@ -302,6 +330,19 @@ window_max = Primitive(
     flops=_each_tap(1),
     family="windows",
 )
+window_max.definition = """
+def window_max(x, window, stride, dilation, padding):
+    kind = x.dtype.kind
+    least = -np.inf if kind == "f" else kind in "ui" and np.iinfo(x.dtype).min
+    widths = [(0, 0)] * (x.ndim - len(window)) + list(padding)
+    x = np.pad(x, widths, constant_values=least)
+    rank = len(window)
+    spans = [d * (w - 1) + 1 for w, d in zip(window, dilation)]
+    axes = tuple(range(-rank, 0))
+    view = np.lib.stride_tricks.sliding_window_view(x, spans, axes)
+    view = view[(..., *[slice(None, None, s) for s in (*stride, *dilation)])]
+    return view.max(axes)
+"""
 window_pick = linear(
     "window_pick",
     _pick,
@@ -312,6 +353,17 @@ window_pick = linear(
     # a comparison, a product and a sum
     flops=_each_tap(3),
 )
+window_pick.definition = """
+def window_pick(t, x, best, window, stride, dilation, padding):
+    widths = [(0, 0)] * (x.ndim - len(window)) + list(padding)
+    t, x = np.pad(t, widths), np.pad(x, widths)
+    out = np.zeros(best.shape, t.dtype)
+    for place in np.ndindex(window if best.size else 0):
+        along = zip(place, dilation, stride, best.shape[-len(window) :])
+        inner = [slice(p * d, p * d + s * (n - 1) + 1, s) for p, d, s, n in along]
+        out += t[(..., *inner)] * (x[(..., *inner)] == best)
+    return out
+"""
 window_place = linear(
     "window_place",
     _place,
@@ -321,3 +373,15 @@ window_place = linear(
     parts=_LEADING,
     flops=lambda inputs, outputs, params: _each_tap(3)(inputs, inputs, params),
 )
+window_place.definition = """
+def window_place(ct, x, best, window, stride, dilation, padding):
+    widths = [(0, 0)] * (x.ndim - len(window)) + list(padding)
+    inside = [slice(b, b + n) for n, (b, _) in zip(x.shape, widths)]
+    x = np.pad(x, widths)
+    out = np.zeros(x.shape, ct.dtype)
+    for place in np.ndindex(window if best.size else 0):
+        along = zip(place, dilation, stride, best.shape[-len(window) :])
+        inner = [slice(p * d, p * d + s * (n - 1) + 1, s) for p, d, s, n in along]
+        out[(..., *inner)] += ct * (x[(..., *inner)] == best)
+    return out[tuple(inside)]
+"""

@@ -657,6 +657,8 @@ def scan(*args, body, constants, carries, length, reverse):
         outs = body(*held, *carry, *[x[i] for x in xs])
         carry = outs[:carries]
         ys.append(outs[carries:])
-    ys = ys[::-1] if reverse else ys
-    return (*carry, *[np.stack(y) for y in zip(*ys)])
+    if not ys:
+        outs = body(*held, *carry, *[np.zeros(x.shape[1:], x.dtype) for x in xs])
+        return (*carry, *[np.stack([y])[:0] for y in outs[carries:]])
+    return (*carry, *[np.stack(y) for y in zip(*(ys[::-1] if reverse else ys))])
 """
