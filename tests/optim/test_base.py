@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import funcad
 from funcad import optim, tree
 from funcad.core.errors import (
     ArgumentError,
@@ -54,9 +55,90 @@ def test_a_state_of_another_chain_is_refused():
     params = np.ones(2)
     with pytest.raises(ArgumentError, match="tuple of 3 states") as caught:
         adam.update(params, sgd.init(params), params)
-    assert "a tuple of 2 was given" in str(caught.value)
-    with pytest.raises(ArgumentError, match="a dict was given"):
+    assert "given is of type tuple of length 2" in str(caught.value)
+    with pytest.raises(ArgumentError, match="given is of type dict, and"):
         adam.update(params, {}, params)
+
+
+MAKERS = {
+    "sgd": lambda: optim.sgd(0.1),
+    "adam": lambda: optim.adam(0.1),
+    "adamw": lambda: optim.adamw(0.1, mask={"w": True}),
+    "rmsprop": lambda: optim.rmsprop(0.1),
+    "centered": lambda: optim.rmsprop(0.1, centered=True),
+    "adagrad": lambda: optim.adagrad(0.1),
+    "lion": lambda: optim.lion(0.1),
+    "momentum": lambda: optim.sgd(0.1, momentum=0.9),
+    "schedule": lambda: optim.sgd(lambda count: 0.1),
+    "clip": lambda: optim.clip(1.0),
+    "masked": lambda: optim.masked(optim.trace(0.9), {"w": True}),
+    "lbfgs": optim.lbfgs,
+    "newton_cg": optim.newton_cg,
+    "gauss_newton": optim.gauss_newton,
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_state_that_another_optimiser_made_is_refused(name):
+    params = {"w": np.ones(2)}
+    own = MAKERS[name]().init(params)
+    for other in MAKERS:
+        foreign = MAKERS[other]().init(params)
+        # What holds nothing does for a transformation without memory.
+        nothing = name == "clip" and not tree.leaves(foreign)
+        if tree.structure(foreign) != tree.structure(own) and not nothing:
+            with pytest.raises(ArgumentError, match="own init.params. or update ret"):
+                MAKERS[name]().update(params, foreign, params)
+    for foreign in (params, params["w"], 3):
+        with pytest.raises(ArgumentError, match="update: the state that was given is"):
+            MAKERS[name]().update(params, foreign, params)
+
+
+def test_a_foreign_state_is_named_beside_the_one_that_is_needed():
+    params = np.ones(2)
+    with pytest.raises(ArgumentError) as caught:
+        optim.adam(0.1).update(params, optim.sgd(0.1).init(params))
+    assert "given is of type EmptyState" in str(caught.value)
+    assert "transformation is of type ScaleByAdamState" in str(caught.value)
+    assert "test_base.py" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_an_update_without_a_state_says_what_to_write(name):
+    params = {"w": np.ones(2)}
+    for given in ({}, {"params": params}):
+        with pytest.raises(ArgumentError, match="update: there is no state") as caught:
+            MAKERS[name]().update(params, **given)
+        assert "optimiser.init(params) for the first state" in str(caught.value)
+
+
+@pytest.mark.parametrize("state", [optim.EmptyState(), None, ()])
+def test_a_transformation_without_memory_takes_any_state_that_holds_nothing(state):
+    updates, following = optim.clip(1.0).update(np.array([3.0]), state)
+    assert updates == [1.0]
+    assert following is state
+
+
+def test_a_state_may_be_given_by_keyword():
+    params = np.ones(2)
+    for optimiser in (optim.sgd(0.1), optim.scale_by_adam()):
+        updates, _ = optimiser.update(params, state=optimiser.init(params))
+        assert updates.shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: optim.masked(optim.sgd, True), "masked: the inner .* <function sgd"),
+        (lambda: optim.masked(None, True), "masked: the inner transformation is None"),
+        (lambda: optim.stateless(None), "stateless: its argument is None"),
+        (lambda: optim.chain([optim.sgd(0.1)]), r"Write optim.chain\(\*transforms\)"),
+        (lambda: optim.chain(()), r"argument 0 is a tuple, .*chain\(\*transforms\)"),
+    ],
+)
+def test_what_is_no_transformation_is_refused_where_it_is_given(make, message):
+    with pytest.raises(ArgumentError, match=message):
+        make()
 
 
 def test_a_function_that_was_not_called_is_no_transformation():
@@ -193,6 +275,15 @@ def test_applied_updates_keep_the_parameters_dtypes():
     assert (moved["a"].dtype, moved["b"].dtype) == (np.float32, np.float16)
     np.testing.assert_array_equal(moved["a"], 1.5)
     np.testing.assert_array_equal(params["a"], 1.0)
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, funcad.jit])
+def test_complex_updates_of_real_parameters_are_refused(wrap):
+    params, updates = {"w": np.ones(2)}, {"w": np.ones(2) + 1j}
+    with pytest.raises(InputDtypeError, match="apply_updates: complex.* complex128 "):
+        wrap(optim.apply_updates)(params, updates)
+    moved = wrap(optim.apply_updates)(updates, params)
+    np.testing.assert_array_equal(moved["w"], 2 + 1j)
 
 
 def test_numbers_are_parameters_too():

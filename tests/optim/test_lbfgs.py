@@ -149,7 +149,7 @@ def test_after_a_search_that_found_nothing_it_begins_anew():
     ("argument", "value"), [("memory_size", 0), ("max_linesearch_steps", 1.5)]
 )
 def test_arguments_out_of_range_are_refused(argument, value):
-    with pytest.raises(ArgumentError, match=argument):
+    with pytest.raises(ArgumentError, match=f"lbfgs: {argument}"):
         optim.lbfgs(**{argument: value})
 
 

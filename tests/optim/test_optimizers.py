@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from funcad import optim, tree
-from funcad.core.errors import ArgumentError
+from funcad.core.errors import ArgumentError, InputDtypeError
 
 rates = st.floats(1e-4, 1.0)
 decays = st.floats(0.0, 0.99)
@@ -147,6 +147,7 @@ def described(values):
 
 @given(rates, maybe_momentum, st.booleans(), dtypes, seeds)
 def test_sgd_follows_its_formula(lr, momentum, nesterov, dtype, seed):
+    nesterov = nesterov and momentum is not None
     optimiser = optim.sgd(lr, momentum, nesterov)
     check(optimiser, sgd_formula(lr, momentum, nesterov), dtype, seed)
 
@@ -188,6 +189,7 @@ def test_rmsprop_follows_its_formula(
     # The centered form is a difference of moments: begun at zero it is all rounding at
     # first, and in float32 it has few digits.
     start = start if centered else 0.0
+    nesterov = nesterov and momentum is not None
     settings = (decay, eps, start, inside, centered, momentum, nesterov, corrected)
     check(optim.rmsprop(lr, *settings), rmsprop_formula(lr, *settings), float, seed)
 
@@ -371,11 +373,23 @@ def test_counters_are_integer_arrays_and_exact():
         ),
         (
             lambda: optim.sgd(0.1, momentum=1.0),
-            "decay must be at least 0 and less than 1, and is 1.0",
+            "sgd: momentum must be at least 0 and less than 1, and is 1.0",
+        ),
+        (
+            lambda: optim.rmsprop(0.1, momentum="a"),
+            "rmsprop: momentum must be a real number, and is 'a', a str",
+        ),
+        (
+            lambda: optim.sgd(0.1, nesterov=True),
+            "sgd: nesterov=True is a kind of momentum, and there is none",
+        ),
+        (
+            lambda: optim.rmsprop(0.1, nesterov=True),
+            "rmsprop: nesterov=True is a kind of momentum, and there is none",
         ),
         (
             lambda: optim.adam(0.1, b1=1.0),
-            "b1 must be at least 0 and less than 1, and is 1.0",
+            "adam: b1 must be at least 0 and less than 1, and is 1.0",
         ),
         (
             lambda: optim.adam(0.1, b2=-0.1),
@@ -384,7 +398,7 @@ def test_counters_are_integer_arrays_and_exact():
         (lambda: optim.adam(0.1, eps=-1e-8), "eps must be 0 or greater, and is -1e-08"),
         (
             lambda: optim.adamw(0.1, weight_decay=-1.0),
-            "weight_decay must be 0 or greater, and is -1.0",
+            "adamw: weight_decay must be 0 or greater, and is -1.0",
         ),
         (
             lambda: optim.adagrad(0.1, initial_accumulator_value=-1),
@@ -401,6 +415,47 @@ def test_a_setting_out_of_range_is_named_with_its_value(make, message):
         make()
     assert message in str(caught.value)
     assert "test_optimizers.py" in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [int, bool, str, "nope", object, np.int8])
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda dtype: optim.adam(0.1, mu_dtype=dtype), "adam: mu_dtype"),
+        (lambda dtype: optim.lion(0.1, mu_dtype=dtype), "lion: mu_dtype"),
+        (
+            lambda dtype: optim.sgd(0.1, momentum=0.9, accumulator_dtype=dtype),
+            "sgd: accumulator_dtype",
+        ),
+    ],
+)
+def test_a_memory_without_room_for_fractions_is_refused(make, name, dtype):
+    with pytest.raises(ArgumentError, match=f"{name} must be a floating-point or comp"):
+        make(dtype)
+
+
+@pytest.mark.parametrize(
+    "optimiser",
+    [
+        optim.adam(0.1),
+        optim.lion(0.1),
+        optim.sgd(0.1, 0.9),
+        optim.rmsprop(0.1, centered=True),
+    ],
+)
+def test_complex_gradients_of_real_parameters_are_refused(optimiser):
+    params = {"w": np.ones(2)}
+    with pytest.raises(
+        InputDtypeError, match="update: .* complex128 does not go into f"
+    ):
+        optimiser.update({"w": np.ones(2) * 1j}, optimiser.init(params), params)
+
+
+def test_a_real_memory_of_complex_gradients_is_refused():
+    optimiser = optim.adam(0.1, mu_dtype=np.float32)
+    params = np.ones(2) * 1j
+    with pytest.raises(InputDtypeError, match="complex128 does not go into float32"):
+        optimiser.update(params, optimiser.init(params), params)
 
 
 def test_an_epsilon_that_half_precision_rounds_to_zero_is_refused():

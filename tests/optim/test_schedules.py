@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import funcad
 from funcad import optim
 from funcad.core.errors import ArgumentError
 
@@ -163,7 +164,31 @@ def test_joined_schedules_each_count_from_their_own_beginning():
         ),
         (
             lambda: optim.join_schedules([optim.constant_schedule(1.0)] * 3, [3, 3]),
-            "The boundaries must increase, and are [3, 3]",
+            "the boundaries must increase, and are [3, 3]",
+        ),
+        (
+            lambda: optim.join_schedules([1.0, 2.0], [5]),
+            "join_schedules: schedules[0] is 1.0, and must be a function",
+        ),
+        (
+            lambda: optim.join_schedules(optim.constant_schedule(1.0), 5),
+            "join_schedules: schedules must be a list, and is <function",
+        ),
+        (
+            lambda: optim.join_schedules([optim.constant_schedule(1.0)] * 2, 5),
+            "join_schedules: boundaries must be a list, and is 5",
+        ),
+        (
+            lambda: optim.join_schedules([optim.constant_schedule(1.0)] * 2, ["a"]),
+            "join_schedules: a boundary must be a real number, and is 'a', a str",
+        ),
+        (
+            lambda: optim.piecewise_constant_schedule(1.0, [10]),
+            "must be a dict from steps to factors, such as {1000: 0.1}, and is [10]",
+        ),
+        (
+            lambda: optim.linear_schedule(0.0, 1.0, 0),
+            "linear_schedule: transition_steps must be greater than 0, and is 0",
         ),
         (
             lambda: optim.scale_by_schedule(0.1),
@@ -175,3 +200,40 @@ def test_a_schedule_that_cannot_be_names_what_is_wrong(make, message):
     with pytest.raises(ArgumentError) as caught:
         make()
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("a", "a real number, and is 'a', a str"),
+        (None, "a real number, and is None"),
+        ([0.1], r"a real number, and is \[0.1\]"),
+        (np.ones(3), r"one real number, and is an array of shape \(3,\)"),
+        (1j, "a real number, and is 1j"),
+        (np.nan, "is NaN"),
+    ],
+)
+@pytest.mark.parametrize("make", [optim.sgd, optim.adam, optim.scale_by_schedule])
+def test_a_schedule_that_returns_no_number_is_refused(make, value, message):
+    optimiser = make(lambda count: value)
+    params = np.ones(3)
+    with pytest.raises(ArgumentError, match="update: the value of the sch.*" + message):
+        optimiser.update(params, optimiser.init(params))
+
+
+@pytest.mark.parametrize("value", [1, True, np.float32(1), np.array(1.0), np.int8(1)])
+def test_a_schedule_may_return_any_real_number(value):
+    optimiser = optim.sgd(lambda count: value)
+    params = np.ones(3)
+    updates, _ = optimiser.update(params, optimiser.init(params))
+    np.testing.assert_array_equal(updates, -1.0)
+
+
+def test_a_schedule_may_switch_updates_off_in_a_program_too():
+    optimiser = optim.scale_by_schedule(lambda count: count < 1)
+    params = np.ones(3)
+    for update in (optimiser.update, funcad.jit(optimiser.update)):
+        state = optimiser.init(params)
+        for expected in (1.0, 0.0):
+            updates, state = update(params, state)
+            np.testing.assert_array_equal(updates, expected)

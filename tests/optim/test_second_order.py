@@ -491,6 +491,15 @@ def test_what_update_needs_is_named_if_it_is_absent(name):
 
 
 @EACH
+def test_a_loss_that_is_never_finite_is_not_hidden_by_a_value_that_is(name):
+    factory, extra = METHODS[name]
+    x = np.ones(2)
+    given = extra(x, lambda x: np.nan * squares(x))
+    with pytest.raises(NonFiniteError, match=f"{name}: the loss is nan"):
+        factory().update(x, factory().init(x), x, value=1.0, **given)
+
+
+@EACH
 def test_parameters_that_are_no_floats_are_refused(name):
     factory, _ = METHODS[name]
     with pytest.raises(InputDtypeError, match=r"\['n'\] has dtype int64"):

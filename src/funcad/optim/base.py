@@ -20,7 +20,14 @@ import numpy as np
 
 from funcad import tree
 from funcad.core.errors import ArgumentError
-from funcad.optim.leaves import check_match, check_trainable, converted
+from funcad.optim.leaves import (
+    NO_STATE,
+    check_match,
+    check_state,
+    check_trainable,
+    converted,
+    foreign_state,
+)
 
 PyTree = Any
 
@@ -116,7 +123,8 @@ def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
     TreeStructureError
         If the structures or shapes differ; the message names the path.
     InputDtypeError
-        If a parameter is an integer or a boolean, which cannot take a small step.
+        If a parameter is an integer or a boolean, which cannot take a small step, or
+        is real and its update complex.
 
     Examples
     --------
@@ -127,7 +135,7 @@ def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
     """
     check_match("updates", updates, "parameters", params)
     check_trainable(params)
-    return tree.map(lambda p, u: converted(p + u, p), params, updates)
+    return tree.map(lambda p, u: converted(p + u, p, "apply_updates"), params, updates)
 
 
 def chain(*transforms: GradientTransformation) -> GradientTransformation:
@@ -157,12 +165,14 @@ def chain(*transforms: GradientTransformation) -> GradientTransformation:
     array([-0.06, -0.08])
     """
     for i, transform in enumerate(transforms):
-        if not (hasattr(transform, "init") and hasattr(transform, "update")):
+        if type(transform) in (list, tuple):
             raise ArgumentError(
-                f"chain: argument {i} is {transform!r}, which is no "
-                "GradientTransformation. Call the function that makes it, as in "
-                "optim.chain(optim.clip(1.0), optim.adam(1e-3))."
+                f"chain: argument {i} is a {type(transform).__name__}, and each is one "
+                "transformation. Write optim.chain(*transforms)."
             )
+        _check_transformation(
+            f"chain: argument {i}", transform, "chain(optim.clip(1.0), optim.adam(0.1))"
+        )
 
     def init(params: PyTree) -> PyTree:
         return tuple([transform.init(params) for transform in transforms])
@@ -173,15 +183,13 @@ def chain(*transforms: GradientTransformation) -> GradientTransformation:
     ]
 
     def update(
-        updates: PyTree, state: PyTree, params: PyTree = None, **extra: Any
+        updates: PyTree, state: PyTree = NO_STATE, params: PyTree = None, **extra: Any
     ) -> tuple[PyTree, PyTree]:
         if not isinstance(state, tuple) or len(state) != len(transforms):
-            size = f" of {len(state)}" if isinstance(state, tuple) else ""
-            raise ArgumentError(
-                f"update: the state of this chain is a tuple of {len(transforms)} "
-                f"states, one for each transformation, and a {type(state).__name__}"
-                f"{size} was given. Pass what this optimiser's own init(params) or "
-                "update returned."
+            raise foreign_state(
+                state,
+                f"that of this chain is a tuple of {len(transforms)} states, one for "
+                "each transformation",
             )
         following = []
         for transform, own, takes in zip(transforms, state, takes_extra, strict=True):
@@ -193,7 +201,8 @@ def chain(*transforms: GradientTransformation) -> GradientTransformation:
     if any(takes_extra):
         return GradientTransformationExtraArgs(init, update)
     return GradientTransformation(
-        init, lambda updates, state, params=None: update(updates, state, params)
+        init,
+        lambda updates, state=NO_STATE, params=None: update(updates, state, params),
     )
 
 
@@ -219,10 +228,18 @@ def stateless(
     >>> signs.update(np.array([3.0, -4.0]), optim.EmptyState())[0]
     array([ 1., -1.])
     """
+    if not callable(function):
+        raise ArgumentError(
+            f"stateless: its argument is {function!r}, and must be a function of the "
+            "updates and the parameters. Write stateless(lambda updates, params: ...)."
+        )
 
     def update(
-        updates: PyTree, state: PyTree, params: PyTree = None
+        updates: PyTree, state: PyTree = NO_STATE, params: PyTree = None
     ) -> tuple[PyTree, PyTree]:
+        # None or () remembers as little.
+        if not isinstance(state, EmptyState) and tree.leaves(state):
+            check_state(state, EmptyState)
         return function(updates, params), state
 
     return GradientTransformation(lambda params: EmptyState(), update)
@@ -277,6 +294,9 @@ def masked(
     >>> clip_weights.update(grads, clip_weights.init(grads))[0]
     {'b': array([5.]), 'w': array([1.])}
     """
+    _check_transformation(
+        "masked: the inner transformation", inner, "masked(optim.clip(1.0), mask)"
+    )
     if isinstance(inner, GradientTransformationExtraArgs):
         raise ArgumentError(
             "masked: the inner transformation takes functions of all parameters, and "
@@ -304,8 +324,9 @@ def masked(
         return MaskedState(inner.init(select(chosen(params), params)))
 
     def update(
-        updates: PyTree, state: MaskedState, params: PyTree = None
+        updates: PyTree, state: MaskedState = NO_STATE, params: PyTree = None
     ) -> tuple[PyTree, MaskedState]:
+        check_state(state, MaskedState)
         choice = chosen(updates if params is None else params)
         selected, inner_state = inner.update(
             select(choice, updates),
@@ -318,3 +339,11 @@ def masked(
         return merged, MaskedState(inner_state)
 
     return GradientTransformation(init, update)
+
+
+def _check_transformation(what: str, given: Any, example: str) -> None:
+    if not (hasattr(given, "init") and hasattr(given, "update")):
+        raise ArgumentError(
+            f"{what} is {given!r}, which is no GradientTransformation. Call the "
+            f"function that makes it, as in optim.{example}."
+        )

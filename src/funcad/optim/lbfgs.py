@@ -14,7 +14,7 @@ from funcad.core.errors import ArgumentError
 from funcad.core.tracing import Array, dtype_of, shape_of
 from funcad.flatten import ravel_pytree
 from funcad.optim.base import GradientTransformationExtraArgs, PyTree
-from funcad.optim.leaves import check_match, incremented
+from funcad.optim.leaves import NO_STATE, check_match, check_state, incremented
 from funcad.optim.line_search import Point, wolfe
 from funcad.optim.vectors import (
     at_least_one,
@@ -144,13 +144,14 @@ def lbfgs(
 
     def update(
         grads: PyTree,
-        state: LBFGSState,
+        state: LBFGSState = NO_STATE,
         params: PyTree = None,
         *,
         value_fn: Any = None,
         value: Any = None,
         **extra: Any,
     ) -> tuple[PyTree, LBFGSState]:
+        check_state(state, LBFGSState)
         value_fn = function_given(name, "value_fn", value_fn)
         x, g, unravel = at_point(name, grads, params)
         check_match("gradients", grads, "state", state.grad)
@@ -176,6 +177,8 @@ def lbfgs(
             max_linesearch_steps,
             rounding(x, old),
         )
+        if found.step == 0 and value is not None:
+            finite_value(name, value_fn(params))  # is that why nothing is lower?
         gradient, v = found.gradient
         s = found.step * p
         return unravel(s), LBFGSState(

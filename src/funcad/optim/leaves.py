@@ -18,11 +18,23 @@ from funcad.optim.hyperparameters import scaled, weak
 
 PyTree = Any
 
+NO_STATE: Any = object()
+"""The default of an update's state: without it, Python's message names no state."""
 
-def converted(x: Array, like: Array) -> Array:
-    """``x`` in the dtype of ``like``."""
-    dtype = dtype_of(like)
-    return x if dtype_of(x) == dtype else x.astype(dtype)
+
+def converted(x: Array, like: Array, function: str = "update") -> Array:
+    """``x`` in the dtype of ``like``, unless that drops its imaginary part."""
+    dtype, given = dtype_of(like), dtype_of(x)
+    if given == dtype:
+        return x
+    if given.kind == "c" and dtype.kind != "c":
+        raise InputDtypeError(
+            f"{function}: complex values do not fit real parameters or a real state: "
+            f"{given} does not go into {dtype} without losing its imaginary part. "
+            "Give it funcad.tree.map(np.real, ...) of them if the real part is what is "
+            "wanted, or make the parameters, or the dtype of the state, complex."
+        )
+    return x.astype(dtype)
 
 
 def abs_squared(x: Array) -> Array:
@@ -74,6 +86,30 @@ def incremented(count: Array) -> Array:
 def bias_correction(decay: Array, count: Array) -> Array:
     """``1 - decay**count``, the sum of the weights of an average begun at zero."""
     return weak(1 - decay**count)
+
+
+def check_state(state: Any, own: type[tuple[Any, ...]]) -> None:
+    """Refuse every state but those of a transformation's own type."""
+    if not isinstance(state, own):
+        raise foreign_state(
+            state, f"that of this transformation is of type {own.__name__}"
+        )
+
+
+def foreign_state(state: Any, own: str) -> ArgumentError:
+    """The error for a state that is not what a clause says, or is not given."""
+    if state is NO_STATE:
+        return ArgumentError(
+            "update: there is no state. Write optimiser.update(grads, state, params), "
+            "with optimiser.init(params) for the first state."
+        )
+    was = type(state).__name__
+    if was == "tuple":
+        was = f"tuple of length {len(state)}"
+    return ArgumentError(
+        f"update: the state that was given is of type {was}, and {own}. Pass what this "
+        "optimiser's own init(params) or update returned."
+    )
 
 
 def map_step(

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from funcad.core.errors import ArgumentError
 from funcad.core.tracing import Array
 from funcad.optim.base import GradientTransformation, PyTree, chain, identity
-from funcad.optim.hyperparameters import Schedule
+from funcad.optim.hyperparameters import Schedule, decay_rate
 from funcad.optim.transformations import (
     add_decayed_weights,
     scale_by_adam,
@@ -67,7 +68,7 @@ def sgd(
     {'w': array([0.9, 1.9])}
     """
     return chain(
-        _momentum(momentum, nesterov, accumulator_dtype),
+        _momentum("sgd", momentum, nesterov, accumulator_dtype),
         scale_by_learning_rate(learning_rate),
     )
 
@@ -225,7 +226,7 @@ def rmsprop(
     return chain(
         scale_by(decay, eps, initial_scale, eps_in_sqrt, bias_correction),
         scale_by_learning_rate(learning_rate),
-        _momentum(momentum, nesterov),
+        _momentum("rmsprop", momentum, nesterov),
     )
 
 
@@ -316,8 +317,14 @@ def lion(
 
 
 def _momentum(
-    decay: Array | None, nesterov: bool, accumulator_dtype: Any = None
+    name: str, momentum: Array | None, nesterov: bool, accumulator_dtype: Any = None
 ) -> GradientTransformation:
-    if decay is None:
-        return identity()
-    return trace(decay, nesterov, accumulator_dtype)
+    if momentum is not None:
+        momentum = decay_rate("momentum", momentum)
+        return trace(momentum, nesterov, accumulator_dtype)
+    if nesterov:
+        raise ArgumentError(
+            f"{name}: nesterov=True is a kind of momentum, and there is none. Write "
+            "momentum=0.9 beside it."
+        )
+    return identity()

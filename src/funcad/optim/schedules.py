@@ -7,7 +7,9 @@ what it multiplies alone; of an array of counts it is an array, for plotting.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import NoneType
+from typing import Any
 
 import numpy as np
 
@@ -247,6 +249,7 @@ def warmup_cosine_decay_schedule(
     decay = positive("decay_steps", decay_steps)
     if not warmup < decay:
         raise ArgumentError(
+            "warmup_cosine_decay_schedule: "
             f"decay_steps counts rise and fall together, so decay_steps = {decay} must "
             f"be greater than warmup_steps = {warmup}."
         )
@@ -286,6 +289,12 @@ def piecewise_constant_schedule(
     [1.0, 1.0, 0.5, 0.05]
     """
     init_value = number("init_value", init_value)
+    if not isinstance(boundaries_and_scales, (Mapping, NoneType)):
+        raise ArgumentError(
+            "piecewise_constant_schedule: boundaries_and_scales must be a dict from "
+            f"steps to factors, such as {{1000: 0.1}}, and is {boundaries_and_scales!r}"
+            "."
+        )
     scales = {
         number("a boundary", boundary): nonnegative(f"scale at step {boundary}", scale)
         for boundary, scale in sorted((boundaries_and_scales or {}).items())
@@ -324,14 +333,25 @@ def join_schedules(
     >>> [schedule(count) for count in (0, 5, 10, 20)]
     [0.0, 0.5, 1.0, 1.0]
     """
-    schedules, boundaries = list(schedules), list(boundaries)
+    schedules = _listed("schedules", schedules)
+    boundaries = [number("a boundary", b) for b in _listed("boundaries", boundaries)]
+    for i, function in enumerate(schedules):
+        if not callable(function):
+            raise ArgumentError(
+                f"join_schedules: schedules[{i}] is {function!r}, and must be a "
+                "function of the step count. Write optim.constant_schedule(value) for "
+                "a constant."
+            )
     if len(schedules) != len(boundaries) + 1:
         raise ArgumentError(
-            f"{len(schedules)} schedules have {max(len(schedules) - 1, 0)} boundaries "
-            f"between them, and {len(boundaries)} were given: {boundaries}."
+            f"join_schedules: {len(schedules)} schedules have "
+            f"{max(len(schedules) - 1, 0)} boundaries between them, and "
+            f"{len(boundaries)} were given: {boundaries}."
         )
     if any(a >= b for a, b in zip(boundaries, boundaries[1:], strict=False)):
-        raise ArgumentError(f"The boundaries must increase, and are {boundaries}.")
+        raise ArgumentError(
+            f"join_schedules: the boundaries must increase, and are {boundaries}."
+        )
 
     def schedule(count: Array) -> Array:
         value = schedules[0](count)
@@ -340,3 +360,12 @@ def join_schedules(
         return weak(value)
 
     return schedule
+
+
+def _listed(name: str, values: Any) -> list[Any]:
+    if not isinstance(values, Iterable):
+        raise ArgumentError(
+            f"join_schedules: {name} must be a list, and is {values!r}. Write "
+            "join_schedules([first, second], [boundary])."
+        )
+    return list(values)

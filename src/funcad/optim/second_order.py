@@ -23,7 +23,7 @@ from funcad.backends import backend_of
 from funcad.core.tracing import Array, dtype_of
 from funcad.optim.base import GradientTransformationExtraArgs, PyTree
 from funcad.optim.hyperparameters import nonnegative
-from funcad.optim.leaves import incremented
+from funcad.optim.leaves import NO_STATE, check_state, incremented
 from funcad.optim.line_search import backtracking
 from funcad.optim.vectors import (
     at_least_one,
@@ -246,12 +246,13 @@ def _damped(
 
     def update(
         grads: PyTree,
-        state: NewtonState,
+        state: NewtonState = NO_STATE,
         params: PyTree = None,
         *,
         value: Any = None,
         **extra: Any,
     ) -> tuple[PyTree, NewtonState]:
+        check_state(state, NewtonState)
         value_fn, matrix = problem(**extra)
         x, g, unravel = at_point(name, grads, params)
         old = finite_value(name, value_fn(params) if value is None else value)
@@ -282,6 +283,8 @@ def _damped(
             max_backtracks,
             slack,
         )
+        if step == 0 and value is not None:
+            finite_value(name, value_fn(params))  # is that why nothing is lower?
         # where the decrease is within rounding, its size says nothing
         if not predicted <= slack:
             ratio = (old - full) / predicted

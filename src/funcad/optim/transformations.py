@@ -23,19 +23,22 @@ from funcad.optim.base import GradientTransformation, PyTree, masked, stateless
 from funcad.optim.hyperparameters import (
     Schedule,
     decay_rate,
+    memory_dtype,
     nonnegative,
     number,
     scaled,
+    scheduled,
     shifted,
     step_size,
-    weak,
 )
 from funcad.optim.leaves import (
+    NO_STATE,
     abs_squared,
     average_of_squares,
     bias_correction,
     check_epsilon,
     check_match,
+    check_state,
     converted,
     filled_squares,
     incremented,
@@ -134,17 +137,18 @@ def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
     """
     if not callable(step_size_fn):
         raise ArgumentError(
-            "step_size_fn must be a function of the step count, and is "
-            f"{step_size_fn!r}. For a constant factor write optim.scale."
+            "scale_by_schedule: step_size_fn must be a function of the step count, and "
+            f"is {step_size_fn!r}. For a constant factor write optim.scale."
         )
 
     def init(params: PyTree) -> ScaleByScheduleState:
         return ScaleByScheduleState(zero_count(params))
 
     def update(
-        updates: PyTree, state: ScaleByScheduleState, params: PyTree = None
+        updates: PyTree, state: ScaleByScheduleState = NO_STATE, params: PyTree = None
     ) -> tuple[PyTree, ScaleByScheduleState]:
-        factor = weak(step_size_fn(state.count))
+        check_state(state, ScaleByScheduleState)
+        factor = scheduled(step_size_fn, state.count)
         updates = tree.map(lambda u: scaled(factor, u), updates)
         return updates, ScaleByScheduleState(incremented(state.count))
 
@@ -178,7 +182,7 @@ def scale_by_learning_rate(
     sign = -1 if flip_sign else 1
     if callable(learning_rate):
         schedule: Schedule = learning_rate
-        return scale_by_schedule(lambda count: sign * schedule(count))
+        return scale_by_schedule(lambda count: sign * scheduled(schedule, count))
     return scale(sign * learning_rate)
 
 
@@ -266,13 +270,16 @@ def trace(
     array([1.75])
     """
     decay = decay_rate("decay", decay)
+    accumulator_dtype = memory_dtype("accumulator_dtype", accumulator_dtype)
 
     def init(params: PyTree) -> TraceState:
         return TraceState(zeros_like(params, accumulator_dtype))
 
     def update(
-        updates: PyTree, state: TraceState, params: PyTree = None
+        updates: PyTree, state: TraceState = NO_STATE, params: PyTree = None
     ) -> tuple[PyTree, TraceState]:
+        check_state(state, TraceState)
+
         def step(g: Array, t: Array) -> tuple[Array, Array]:
             summed = g + scaled(decay, t)
             ahead = g + scaled(decay, summed) if nesterov else summed
@@ -334,6 +341,7 @@ def scale_by_adam(
     """
     b1, b2 = decay_rate("b1", b1), decay_rate("b2", b2)
     eps, eps_root = nonnegative("eps", eps), nonnegative("eps_root", eps_root)
+    mu_dtype = memory_dtype("mu_dtype", mu_dtype)
 
     def init(params: PyTree) -> ScaleByAdamState:
         check_epsilon("eps", eps, params)
@@ -344,8 +352,9 @@ def scale_by_adam(
         )
 
     def update(
-        updates: PyTree, state: ScaleByAdamState, params: PyTree = None
+        updates: PyTree, state: ScaleByAdamState = NO_STATE, params: PyTree = None
     ) -> tuple[PyTree, ScaleByAdamState]:
+        check_state(state, ScaleByAdamState)
         count = incremented(state.count)
         of_mu, of_nu = 1 / bias_correction(b1, count), 1 / bias_correction(b2, count)
         of_next = 1 / bias_correction(b1, count + 1)
@@ -400,13 +409,15 @@ def scale_by_lion(
     array([ 1.,  0., -1.])
     """
     b1, b2 = decay_rate("b1", b1), decay_rate("b2", b2)
+    mu_dtype = memory_dtype("mu_dtype", mu_dtype)
 
     def init(params: PyTree) -> ScaleByLionState:
         return ScaleByLionState(zeros_like(params, mu_dtype))
 
     def update(
-        updates: PyTree, state: ScaleByLionState, params: PyTree = None
+        updates: PyTree, state: ScaleByLionState = NO_STATE, params: PyTree = None
     ) -> tuple[PyTree, ScaleByLionState]:
+        check_state(state, ScaleByLionState)
 
         def step(g: Array, m: Array) -> tuple[Array, Array]:
             direction = np.sign(moving_average(b1, m, g))
@@ -468,8 +479,9 @@ def scale_by_rms(
         )
 
     def update(
-        updates: PyTree, state: ScaleByRmsState, params: PyTree = None
+        updates: PyTree, state: ScaleByRmsState = NO_STATE, params: PyTree = None
     ) -> tuple[PyTree, ScaleByRmsState]:
+        check_state(state, ScaleByRmsState)
         count = incremented(state.count)
         correction = averaging_correction(decay, count, bias_correction)
 
@@ -528,8 +540,9 @@ def scale_by_stddev(
         )
 
     def update(
-        updates: PyTree, state: ScaleByStddevState, params: PyTree = None
+        updates: PyTree, state: ScaleByStddevState = NO_STATE, params: PyTree = None
     ) -> tuple[PyTree, ScaleByStddevState]:
+        check_state(state, ScaleByStddevState)
         count = incremented(state.count)
         correction = averaging_correction(decay, count, bias_correction)
 
@@ -587,8 +600,9 @@ def scale_by_rss(
         return ScaleByRssState(filled_squares(params, initial))
 
     def update(
-        updates: PyTree, state: ScaleByRssState, params: PyTree = None
+        updates: PyTree, state: ScaleByRssState = NO_STATE, params: PyTree = None
     ) -> tuple[PyTree, ScaleByRssState]:
+        check_state(state, ScaleByRssState)
 
         def step(g: Array, s: Array) -> tuple[Array, Array]:
             total = converted(s + abs_squared(g), s)

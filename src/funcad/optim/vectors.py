@@ -23,6 +23,7 @@ from funcad.core.errors import (
 )
 from funcad.core.tracing import Array, Tracer, aval_of, dtype_of, shape_of
 from funcad.flatten import ravel_pytree
+from funcad.optim.hyperparameters import called
 from funcad.optim.leaves import check_match, check_trainable
 from funcad.transforms.arguments import check_leaves
 
@@ -112,9 +113,9 @@ def function_given(name: str, argument: str, value: Any) -> Callable[..., Any]:
 def at_least_one(name: str, value: Any) -> int:
     """A number of steps."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise ArgumentError(f"{name} must be an integer, and is {value!r}.")
+        raise ArgumentError(f"{called()}: {name} must be an integer, and is {value!r}.")
     if value < 1:
-        raise ArgumentError(f"{name} must be at least 1, and is {value}.")
+        raise ArgumentError(f"{called()}: {name} must be at least 1, and is {value}.")
     return int(value)
 
 
