@@ -12,7 +12,13 @@ from scipy import stats
 import funcad
 from backend_double import Array as DeviceArray
 from funcad import random
-from funcad.core.errors import ArgumentError, MixedBackendsError, RandomKeyError
+from funcad.core.errors import (
+    ArgumentError,
+    ConcretizationError,
+    LeafTypeError,
+    MixedBackendsError,
+    RandomKeyError,
+)
 
 KEY = random.key(2024)
 LEAST_P_VALUE = 1e-4  # with fixed keys a test passes always or never
@@ -627,3 +633,56 @@ def test_an_argument_that_cannot_be_honoured_is_named(draw, message):
         draw()
     assert message in str(caught.value)
     assert "test_random.py" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (
+            lambda: random.randint(KEY, (3,), 0.5, 2),
+            "randint: minval and maxval must be integers, and minval is 0.5 of type",
+        ),
+        (
+            lambda: random.randint(KEY, (3,), 0, np.ones(3)),
+            "and maxval is an array of shape (3,) and dtype float64. Write an integer",
+        ),
+        (lambda: random.gumbel(KEY, -1), "gumbel: a shape has no negative sizes"),
+        (lambda: random.gumbel(KEY, (), int), "gumbel: dtype is int64"),
+        (
+            lambda: random.permutation(KEY, 2.5),
+            "permutation takes from an array, or from arange(n) for an integer n, and "
+            "was given 2.5",
+        ),
+        (lambda: random.choice(KEY, None), "choice takes from an array"),
+        (
+            lambda: random.choice(KEY, 3, replace="no"),
+            "choice: replace must be True or False, and is 'no' of type str",
+        ),
+        (lambda: random.categorical(KEY, 3), "categorical: an array of shape ()"),
+    ],
+)
+def test_an_argument_of_another_kind_is_refused(draw, message):
+    with pytest.raises(ArgumentError) as caught:
+        draw()
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda x: random.uniform(KEY, (2,), minval=x), "uniform: minval is"),
+        (lambda x: random.uniform(KEY, (2,), maxval=x), "uniform: maxval is"),
+        (lambda x: random.bernoulli(KEY, x), "bernoulli: p is"),
+        (lambda x: random.categorical(KEY, x), "categorical: logits is"),
+        (lambda x: random.randint(KEY, (2,), x, 3), "randint: minval is"),
+    ],
+)
+@pytest.mark.parametrize("x", [[0.25, 0.75], "a"])
+def test_parameters_of_a_distribution_that_are_no_arrays_are_refused(draw, message, x):
+    with pytest.raises(LeafTypeError, match=message):
+        draw(x)
+
+
+def test_a_traced_shape_is_said_to_be_traced():
+    with pytest.raises(ConcretizationError):
+        funcad.jit(lambda n: random.uniform(KEY, n))(3)

@@ -20,7 +20,6 @@ of the installed NumPy, whose releases may change how they are made of the bits.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -29,6 +28,13 @@ import numpy as np
 
 from funcad.core.errors import ArgumentError, RandomKeyError
 from funcad.core.tracing import Array, Tracer, dtype_of, shape_of
+from funcad.numpy.checks import (
+    broadcasts,
+    check_array,
+    check_boolean,
+    described,
+    integers,
+)
 from funcad.numpy.shaping import take
 from funcad.primitives.random import CHILDREN, DRAWS, FOLDED, random_draw
 
@@ -109,8 +115,8 @@ def split(key: Array, num: Shape = 2) -> Array:
     >>> first
     array([ 6312158256571094726, 10634814581434429480], dtype=uint64)
     """
-    key = _checked(key, "split")
-    return _draw(key, "bits", (*_shape(num, "split"), 2), _UINT64, CHILDREN)
+    key = checked_key(key, "split")
+    return _draw(key, "bits", (*checked_shape(num, "split"), 2), _UINT64, CHILDREN)
 
 
 def fold_in(key: Array, data: Array) -> Array:
@@ -134,7 +140,7 @@ def fold_in(key: Array, data: Array) -> Array:
     >>> len({k.tobytes() for k in keys})
     3
     """
-    key = _checked(key, "fold_in")
+    key = checked_key(key, "fold_in")
     if isinstance(data, int):
         if not -_WORD // 2 <= data < _WORD:
             raise ArgumentError(f"fold_in: {data} has more than 64 bits.")
@@ -175,12 +181,12 @@ def bits(key: Array, shape: Shape = (), dtype: Any = np.uint64) -> Array:
     >>> random.bits(random.key(0), (2,), "uint8").dtype
     dtype('uint8')
     """
-    key, dtype = _checked(key, "bits"), np.dtype(dtype)
+    key, dtype = checked_key(key, "bits"), np.dtype(dtype)
     if dtype.kind != "u":
         raise ArgumentError(
             f"bits: dtype is {dtype}, and must be one of uint8, uint16, uint32, uint64."
         )
-    drawn = _draw(key, "bits", _shape(shape, "bits"), _UINT64)
+    drawn = _draw(key, "bits", checked_shape(shape, "bits"), _UINT64)
     return drawn if dtype == _UINT64 else drawn.astype(dtype)
 
 
@@ -214,8 +220,8 @@ def uniform(
     >>> bool(abs(x.mean()) < 0.1)
     True
     """
-    key, dtype = _checked(key, "uniform"), _real(dtype, "uniform")
-    shape = _shape(shape, "uniform")
+    key, dtype = checked_key(key, "uniform"), _real(dtype, "uniform")
+    shape = checked_shape(shape, "uniform")
     unit = _draw(key, "uniform", shape, dtype)
     low = _fitting(minval, dtype, shape, "uniform", "minval")
     high = _fitting(maxval, dtype, shape, "uniform", "maxval")
@@ -246,7 +252,7 @@ def normal(key: Array, shape: Shape = (), dtype: Any = np.float64) -> Array:
     >>> bool(abs(x.mean()) < 0.1 and abs(x.std() - 1) < 0.1)
     True
     """
-    key, shape = _checked(key, "normal"), _shape(shape, "normal")
+    key, shape = checked_key(key, "normal"), checked_shape(shape, "normal")
     if np.dtype(dtype).kind != "c":
         return _draw(key, "normal", shape, _real(dtype, "normal"))
     part = np.dtype(dtype).type(0).real.dtype
@@ -275,8 +281,8 @@ def exponential(key: Array, shape: Shape = (), dtype: Any = np.float64) -> Array
     >>> bool(x.min() >= 0 and abs(x.mean() - 1) < 0.1)
     True
     """
-    key, dtype = _checked(key, "exponential"), _real(dtype, "exponential")
-    return _draw(key, "exponential", _shape(shape, "exponential"), dtype)
+    key, dtype = checked_key(key, "exponential"), _real(dtype, "exponential")
+    return _draw(key, "exponential", checked_shape(shape, "exponential"), dtype)
 
 
 # ------------------------------------------------------------- made of the basic ones
@@ -304,7 +310,8 @@ def gumbel(key: Array, shape: Shape = (), dtype: Any = np.float64) -> Array:
     >>> bool(abs(x.mean() - np.euler_gamma) < 0.1)
     True
     """
-    drawn = exponential(key, shape, dtype)
+    key, dtype = checked_key(key, "gumbel"), _real(dtype, "gumbel")
+    drawn = _draw(key, "exponential", checked_shape(shape, "gumbel"), dtype)
     return -np.log(np.maximum(drawn, float(np.finfo(drawn.dtype).tiny)))
 
 
@@ -332,9 +339,10 @@ def bernoulli(key: Array, p: Array = 0.5, shape: Shape | None = None) -> Array:
     """
     if isinstance(p, (int, float)) and not 0 <= p <= 1:
         raise ArgumentError(f"bernoulli: a probability is from 0 to 1, and p = {p}.")
-    shape = shape_of(p) if shape is None else _shape(shape, "bernoulli")
+    check_array("bernoulli", "p", p)
+    shape = shape_of(p) if shape is None else checked_shape(shape, "bernoulli")
     dtype = dtype_of(p) if dtype_of(p).kind == "f" else _FLOAT64
-    drawn = uniform(_checked(key, "bernoulli"), shape, dtype)
+    drawn = uniform(checked_key(key, "bernoulli"), shape, dtype)
     return drawn < _fitting(p, dtype, shape, "bernoulli", "p")
 
 
@@ -371,12 +379,13 @@ def categorical(
     >>> [bool(abs(np.mean(x == i) - p) < 0.05) for i, p in enumerate([0.7, 0.2, 0.1])]
     [True, True, True]
     """
+    check_array("categorical", "logits", logits)
     dims = shape_of(logits)
-    size = _length(logits, axis, "categorical")
+    size = _size(dims, axis, "categorical")
     axis %= len(dims)
     batch = dims[:axis] + dims[axis + 1 :]
-    shape = batch if shape is None else _shape(shape, "categorical")
-    if not _broadcasts(batch, shape):
+    shape = batch if shape is None else checked_shape(shape, "categorical")
+    if not broadcasts(batch, shape):
         raise ArgumentError(
             f"categorical: logits of shape {dims} give indices of shape {batch} along "
             f"axis {axis}, which does not broadcast to shape={shape}. The shape must "
@@ -387,7 +396,7 @@ def categorical(
             f"categorical: logits of shape {dims} leave no choice along axis {axis}."
         )
     dtype = dtype_of(logits) if dtype_of(logits).kind == "f" else _FLOAT64
-    noise = gumbel(_checked(key, "categorical"), (*shape, size), dtype)
+    noise = gumbel(checked_key(key, "categorical"), (*shape, size), dtype)
     return np.argmax(np.moveaxis(logits, axis, -1) + noise, axis=-1)
 
 
@@ -417,13 +426,22 @@ def randint(
     >>> int(dice.min()), int(dice.max())
     (1, 6)
     """
-    key, shape = _checked(key, "randint"), _shape(shape, "randint")
+    key, shape = checked_key(key, "randint"), checked_shape(shape, "randint")
     dtype = np.dtype(dtype)
     if dtype.kind not in "iu":
         raise ArgumentError(
             f"randint: dtype is {dtype}, and must be an integer one. For real numbers "
             "write funcad.random.uniform."
         )
+    for what, bound in (("minval", minval), ("maxval", maxval)):
+        check_array("randint", what, bound)
+        # an int may be one beyond the greatest of 64 bits
+        if not isinstance(bound, int) and dtype_of(bound).kind not in "iub":
+            raise ArgumentError(
+                "randint: minval and maxval must be integers, and "
+                f"{what} is {described(bound)}. Write an integer, or "
+                f"{what}.astype(int) for an array."
+            )
     drawn = _draw(key, "bits", shape, _UINT64)
     # Sums by np.add, because they may wrap around, of which operators on scalars warn.
     if isinstance(minval, (int, np.integer)) and isinstance(maxval, (int, np.integer)):
@@ -465,7 +483,7 @@ def permutation(key: Array, x: Array, axis: int = 0) -> Array:
     >>> sorted(random.permutation(random.key(0), 4).tolist())
     [0, 1, 2, 3]
     """
-    key = _checked(key, "permutation")
+    key = checked_key(key, "permutation")
     order = np.argsort(bits(key, _length(x, axis, "permutation")))
     return _picked(x, order, axis)
 
@@ -504,7 +522,8 @@ def choice(
     >>> len(set(hand.tolist()))
     5
     """
-    key, shape = _checked(key, "choice"), _shape(shape, "choice")
+    key, shape = checked_key(key, "choice"), checked_shape(shape, "choice")
+    check_boolean("choice", "replace", replace)
     size, count = _length(a, axis, "choice"), math.prod(shape)
     if count > (size if not replace or size == 0 else count):
         raise ArgumentError(
@@ -557,7 +576,8 @@ def _draw(
     )
 
 
-def _checked(key: Array, caller: str) -> Array:
+def checked_key(key: Array, caller: str, path: str | None = None) -> Array:
+    """The argument, if it is a key; the path is how the caller is called."""
     if getattr(key, "dtype", None) == _UINT64:
         if key.shape == (2,):
             return key
@@ -565,7 +585,7 @@ def _checked(key: Array, caller: str) -> Array:
             raise RandomKeyError(
                 f"{caller} takes one key, and got an array of keys, of shape "
                 f"{key.shape}. To draw with each of them write funcad.vmap(lambda key: "
-                f"funcad.random.{caller}(key, ...))(keys)."
+                f"{path or 'funcad.random.' + caller}(key, ...))(keys)."
             )
     if hasattr(key, "dtype"):
         given = f"an array of shape {key.shape} and dtype {key.dtype} is none"
@@ -580,16 +600,13 @@ def _checked(key: Array, caller: str) -> Array:
     )
 
 
-def _shape(shape: Shape, caller: str) -> tuple[int, ...]:
-    try:
-        if isinstance(shape, Sequence):
-            sizes = tuple([operator.index(size) for size in shape])
-        else:
-            sizes = (operator.index(shape),)
-    except TypeError:
+def checked_shape(shape: Shape, caller: str) -> tuple[int, ...]:
+    """The argument as a tuple, if it is a shape."""
+    sizes = integers(shape)
+    if sizes is None:
         raise ArgumentError(
             f"{caller}: a shape is an int or a tuple of ints, and {shape!r} is neither."
-        ) from None
+        )
     if any(size < 0 for size in sizes):
         raise ArgumentError(f"{caller}: a shape has no negative sizes, as {sizes} has.")
     return sizes
@@ -609,19 +626,13 @@ def _fitting(
     value: Array, dtype: Any, shape: tuple[int, ...], caller: str, name: str
 ) -> Array:
     """An argument that broadcasts against the draws, in their dtype."""
-    if not _broadcasts(shape_of(value), shape):
+    check_array(caller, name, value)
+    if not broadcasts(shape_of(value), shape):
         raise ArgumentError(
             f"{caller}: {name} has shape {shape_of(value)}, which does not broadcast "
             f"to shape={shape}. Write shape={shape_of(value)} to draw for each entry."
         )
     return value.astype(dtype) if hasattr(value, "dtype") else value
-
-
-def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    try:
-        return np.broadcast_shapes(shape, to) == to
-    except ValueError:
-        return False
 
 
 def _length(x: Array, axis: int, caller: str) -> int:
@@ -633,6 +644,15 @@ def _length(x: Array, axis: int, caller: str) -> int:
             )
         return int(x)
     shape = shape_of(x)
+    if not shape:
+        raise ArgumentError(
+            f"{caller} takes from an array, or from arange(n) for an integer n, and "
+            f"was given {described(x)}."
+        )
+    return _size(shape, axis, caller)
+
+
+def _size(shape: tuple[int, ...], axis: int, caller: str) -> int:
     if not -len(shape) <= axis < len(shape):
         raise ArgumentError(f"{caller}: an array of shape {shape} has no axis {axis}.")
     return shape[axis]

@@ -8,7 +8,7 @@ import scipy.stats
 
 import funcad
 from funcad import random
-from funcad.errors import ArgumentError
+from funcad.errors import ArgumentError, LeafTypeError, RandomKeyError
 from funcad.nn import initializers
 
 MADE = {
@@ -141,3 +141,68 @@ def test_arguments_that_make_no_sense_are_refused():
         initializers.orthogonal()(random.key(0), (3,))
     with pytest.raises(ArgumentError, match="lower bound 2 is not below the upper 1"):
         initializers.truncated_normal(lower=2, upper=1)
+
+
+MAKERS = ["normal", "uniform", "truncated_normal", "orthogonal", "glorot_uniform"]
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_key_given_to_what_makes_an_initialiser_is_refused(name):
+    with pytest.raises(ArgumentError, match=rf"{name}: .* Write {name}\(\.\.\.\)\(key"):
+        getattr(initializers, name)(random.key(0), (3, 3))
+
+
+@pytest.mark.parametrize("name", [*MAKERS, "he_normal", "constant", "zeros"])
+def test_an_initialiser_says_its_own_name(name):
+    draw = getattr(initializers, name)
+    if name != "zeros":
+        draw = draw(0.5) if name == "constant" else draw()
+    with pytest.raises(ArgumentError, match=f"{name}: a shape"):
+        draw(random.key(0), (3, -3))
+    if name not in ("constant", "zeros"):
+        with pytest.raises(RandomKeyError, match=f"{name} takes a random key"):
+            draw(None, (3, 3))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: initializers.normal(np.nan), "normal: stddev must be 0 or greater"),
+        (lambda: initializers.normal(-1.0), "normal: stddev must be 0 or greater"),
+        (
+            lambda: initializers.uniform(np.nan),
+            "uniform: scale must be a number, and is nan",
+        ),
+        (lambda: initializers.constant(None), "constant: value is None and no array"),
+        (
+            lambda: initializers.truncated_normal(lower="a"),
+            "truncated_normal: lower must be one real number, and is 'a' of type str",
+        ),
+        (
+            lambda: initializers.variance_scaling(-1.0, "fan_in", "normal"),
+            "variance_scaling: scale must be 0 or greater, and is -1.0",
+        ),
+        (
+            lambda: initializers.variance_scaling("a", "fan_in", "normal"),
+            "variance_scaling: scale must be one real number",
+        ),
+        (
+            lambda: initializers.he_normal(in_axis=1.5),
+            "he_normal: in_axis must be an integer",
+        ),
+        (
+            lambda: initializers.glorot_uniform()(random.key(0), (3,)),
+            r"glorot_uniform: a weight of shape \(3,\) has no axes",
+        ),
+    ],
+)
+def test_a_wrong_argument_of_an_initialiser_is_named(make, message):
+    with pytest.raises((ArgumentError, LeafTypeError), match=message):
+        make()
+
+
+def test_a_deviation_may_be_traced():
+    def draw(deviation):
+        return np.sum(initializers.normal(deviation)(random.key(0), (3,)))
+
+    np.testing.assert_allclose(funcad.grad(draw)(2.0), draw(1.0), rtol=1e-12)

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 import funcad
 from funcad import nn, random
-from funcad.errors import ArgumentError
+from funcad.errors import ArgumentError, RandomKeyError
 from funcad.testing import check_grads, check_vmap
 
 dtypes = pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -152,3 +152,31 @@ def test_vmap_over_keys_drops_differently_in_each_example():
 def test_dropout_refuses_a_rate_that_is_none(rate):
     with pytest.raises(ArgumentError, match="must be from 0 to 1"):
         nn.dropout(random.key(0), np.ones(3), rate)
+
+
+@pytest.mark.parametrize("rate", ["a", None, np.ones(2) / 4])
+def test_dropout_refuses_a_rate_that_is_no_number(rate):
+    with pytest.raises(ArgumentError, match="dropout: rate must be one real number"):
+        nn.dropout(random.key(0), np.ones(2), rate)
+
+
+def test_dropout_asks_for_its_key_in_its_own_name_and_only_where_it_draws():
+    with pytest.raises(RandomKeyError, match="dropout takes a random key"):
+        nn.dropout(None, np.ones(2), 0.5)
+    with pytest.raises(RandomKeyError, match=r"funcad\.nn\.dropout\(key, \.\.\.\)"):
+        nn.dropout(random.split(random.key(0)), np.ones(2), 0.5)
+    np.testing.assert_array_equal(
+        nn.dropout(None, np.ones(2), 0.5, deterministic=True), np.ones(2)
+    )
+
+
+@pytest.mark.parametrize("count", [4.0, -1, None, "4"])
+def test_one_hot_refuses_what_is_no_number_of_classes(count):
+    with pytest.raises(ArgumentError, match="one_hot: num_classes must be an integer"):
+        nn.one_hot(np.array([1]), count)
+
+
+def test_one_hot_refuses_a_dtype_of_no_numbers():
+    with pytest.raises(ArgumentError, match="one_hot: dtype must be one of numbers"):
+        nn.one_hot(np.array([1]), 4, dtype=str)
+    assert nn.one_hot(np.array([1]), 0).shape == (1, 0)

@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 import funcad
 from funcad import nn
+from funcad.errors import ArgumentError
 from funcad.testing import check_grads, check_vmap
 
 AXES = [-1, 0, 1, (0, 1), (-1, 0), (0, 1, 2)]
@@ -189,3 +190,18 @@ def test_a_parameter_that_does_not_fit_is_an_error_that_names_the_shape_to_give(
         nn.layer_norm(np.zeros((2, 0)))
     with pytest.raises(ValueError, match="out of bounds"):
         nn.rms_norm(x, axis=3)
+
+
+@pytest.mark.parametrize("eps", [-1.0, np.nan, np.float64(-1), None, "a", np.ones(3)])
+@pytest.mark.parametrize(
+    ("name", "operands"),
+    [("layer_norm", 1), ("rms_norm", 1), ("matmul_layer_norm", 2)],
+)
+def test_an_eps_that_is_negative_or_no_number_is_refused(name, operands, eps):
+    with pytest.raises(ArgumentError, match=f"{name}: eps must be"):
+        getattr(nn, name)(*[np.eye(3)] * operands, eps=eps)
+
+
+@pytest.mark.parametrize("eps", [0, 1, 1e-5, np.float32(1e-5), np.array(1e-5)])
+def test_an_eps_is_any_number_from_zero_on(eps):
+    assert np.isfinite(nn.layer_norm(np.arange(3.0), eps=eps)).all()

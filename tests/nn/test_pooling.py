@@ -161,7 +161,10 @@ x2 = np.ones((2, 3, 4, 4))
 WRONG = {
     "window too large": (lambda: nn.max_pool(x2, (5, 1)), "does not fit"),
     "no entries at all": (lambda: nn.max_pool(np.ones((2, 0)), (1,)), "does not fit"),
-    "empty window": (lambda: nn.average_pool(x2, (0, 1)), "does not fit"),
+    "empty window": (lambda: nn.average_pool(x2, (0, 1)), r"window=\(0, 1\) must be"),
+    "window of zero": (lambda: nn.max_pool(x2, 0), "max_pool: window=0 must be"),
+    "window of 2.0": (lambda: nn.max_pool(x2, 2.0), "max_pool: window=2.0 must be"),
+    "no window": (lambda: nn.average_pool(x2, None), "window=None must be"),
     "padding wider than the window": (
         lambda: nn.max_pool(x2, (1, 2), padding=[(1, 0), (0, 0)]),
         "in the padding alone",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from funcad.core.tracing import Array, dtype_of, shape_of
+from funcad.numpy.checks import check_array, check_boolean, check_mask
 from funcad.numpy.reductions import axes_of
 from funcad.primitives import elementwise, nn
 
@@ -31,6 +32,7 @@ def relu(x: Array) -> Array:
     >>> nn.relu(np.array([-1.0, 0.0, 2.0]))
     array([0., 0., 2.])
     """
+    check_array("relu", "x", x)
     return nn.relu(x)
 
 
@@ -53,6 +55,8 @@ def leaky_relu(x: Array, negative_slope: float = 1e-2) -> Array:
     >>> nn.leaky_relu(np.array([-1.0, 2.0]))
     array([-0.01,  2.  ])
     """
+    check_array("leaky_relu", "x", x)
+    check_array("leaky_relu", "negative_slope", negative_slope)
     return np.where(x >= 0, x, negative_slope * x)
 
 
@@ -80,6 +84,8 @@ def elu(x: Array, alpha: float = 1.0) -> Array:
     >>> nn.elu(np.array([-1.0, 2.0]))
     array([-0.63212056,  2.        ])
     """
+    check_array("elu", "x", x)
+    check_array("elu", "alpha", alpha)
     positive = x > 0
     # an exponential of large entries would overflow in the branch that is not taken
     return np.where(positive, x, alpha * np.expm1(np.where(positive, 0, x)))
@@ -112,6 +118,8 @@ def gelu(x: Array, approximate: bool = True) -> Array:
     >>> nn.gelu(np.array([-1.0, 0.0, 1.0]), approximate=False)
     array([-0.15865525,  0.        ,  0.84134475])
     """
+    check_array("gelu", "x", x)
+    check_boolean("gelu", "approximate", approximate)
     if approximate:
         return nn.through_gate(nn.gelu, nn.gelu_gate, x)
     return nn.through_gate(nn.gelu_exact, nn.gelu_exact_gate, x)
@@ -140,6 +148,7 @@ def silu(x: Array) -> Array:
     >>> nn.silu(np.array([-1.0, 0.0, 1.0]))
     array([-0.26894142,  0.        ,  0.73105858])
     """
+    check_array("silu", "x", x)
     return nn.through_gate(nn.silu, nn.logistic, x)
 
 
@@ -164,6 +173,7 @@ def sigmoid(x: Array) -> Array:
     >>> nn.sigmoid(np.array([-1e4, 0.0, 1e4]))
     array([0. , 0.5, 1. ])
     """
+    check_array("sigmoid", "x", x)
     return nn.logistic(x)
 
 
@@ -185,6 +195,7 @@ def softplus(x: Array) -> Array:
     >>> nn.softplus(np.array([-1e4, 0.0, 1e4]))
     array([0.00000000e+00, 6.93147181e-01, 1.00000000e+04])
     """
+    check_array("softplus", "x", x)
     return np.logaddexp(x, 0)
 
 
@@ -213,7 +224,7 @@ def softmax(x: Array, axis: Axis = -1, where: Array | None = None) -> Array:
     >>> nn.softmax(np.array([1e4, 1e4, -1e4]))
     array([0.5, 0.5, 0. ])
     """
-    x = _masked(x, where)
+    x = _masked(x, where, "softmax")
     return nn.softmax(x, axis=_axes(x, axis, "softmax"))
 
 
@@ -239,7 +250,7 @@ def log_softmax(x: Array, axis: Axis = -1, where: Array | None = None) -> Array:
     >>> nn.log_softmax(np.array([1e4, 0.0]))
     array([     0., -10000.])
     """
-    x = _masked(x, where)
+    x = _masked(x, where, "log_softmax")
     total = nn.logsumexp(x, axis=_axes(x, axis, "log_softmax"), keepdims=True)
     # minus infinity less minus infinity is no number
     return x - np.where(total == -np.inf, 0, total)
@@ -274,9 +285,12 @@ def logsumexp(
     >>> float(nn.logsumexp(np.array([[1e4, 1e4], [0.0, 0.0]]), axis=1)[1])
     0.6931471805599453
     """
+    check_array("logsumexp", "a", a)
+    check_boolean("logsumexp", "keepdims", keepdims)
     a = _inexact(a)
     if b is None:
         return nn.logsumexp(a, axis=_axes(a, axis, "logsumexp"), keepdims=keepdims)
+    check_array("logsumexp", "b", b)
     # an exponential whose weight is zero must not decide the shift, nor overflow
     a = np.where(b == 0, -np.inf, a + 0 * b)
     axes = _axes(a, axis, "logsumexp")
@@ -288,9 +302,13 @@ def logsumexp(
     return out if keepdims else np.squeeze(out, axes)
 
 
-def _masked(x: Array, where: Array | None) -> Array:
+def _masked(x: Array, where: Array | None, name: str) -> Array:
+    check_array(name, "x", x)
     x = _inexact(x)
-    return x if where is None else np.where(where, x, -np.inf)
+    if where is None:
+        return x
+    check_mask(name, "where", where, shape_of(x))
+    return np.where(where, x, -np.inf)
 
 
 def _inexact(x: Array) -> Array:

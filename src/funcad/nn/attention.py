@@ -8,6 +8,7 @@ import numpy as np
 
 from funcad.backends import namespace
 from funcad.core.tracing import Array, dtype_of, shape_of
+from funcad.numpy.checks import check_array, check_boolean, check_number
 from funcad.primitives.nn import softmax
 
 
@@ -65,11 +66,20 @@ def dot_product_attention(
     >>> nn.dot_product_attention(q, k, v, is_causal=True).ravel()
     array([0. , 0.5, 1. ])
     """
+    name = "dot_product_attention"
+    check_array(name, "query", query)
+    check_array(name, "key", key)
+    check_array(name, "value", value)
+    check_boolean(name, "is_causal", is_causal)
     _check_shapes(shape_of(query), shape_of(key), shape_of(value))
     length, heads, size = shape_of(query)[-3:]
     span = shape_of(key)[-3]
     if scale is None:
         scale = 1 / math.sqrt(size)
+    if isinstance(scale, float):
+        check_number(name, "scale", scale)
+    else:  # also an array, of a factor for each head
+        check_array(name, "scale", scale)
     # the smaller operand is scaled, not the scores
     q, k, v = (np.swapaxes(x, -3, -2) for x in (query * scale, key, value))
     scores = q @ np.swapaxes(k, -1, -2)
@@ -91,6 +101,7 @@ def dot_product_attention(
 
 
 def _boolean(mask: Array) -> Array:
+    check_array("dot_product_attention", "mask", mask)
     if dtype_of(mask).kind != "b":
         raise ValueError(
             f"dot_product_attention: the mask has dtype {dtype_of(mask)} and must be "
@@ -120,6 +131,7 @@ def _check_shapes(
 
 
 def _check_broadcast(x: Array, scores: tuple[int, ...], what: str) -> None:
+    check_array("dot_product_attention", what, x)
     shape = shape_of(x)
     if len(shape) > len(scores) or any(
         n not in (1, m) for n, m in zip(shape[::-1], scores[::-1])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 from funcad.core.errors import ArgumentError
 from funcad.core.tracing import Array, shape_of
+from funcad.numpy.checks import check_array, integers
 from funcad.primitives import convolution as p
 from funcad.primitives.windows import extent, windows_along
 
@@ -178,10 +178,10 @@ def conv_transpose(
         )
     _check_division(name, "channels", channels, groups)
     steps, dilations = (
-        _for_each(name, what, value, len(size), 1)
+        for_each(name, what, value, len(size), 1)
         for what, value in (("stride", stride), ("dilation", dilation))
     )
-    extra = _for_each(name, "output_padding", output_padding, len(size), 0)
+    extra = for_each(name, "output_padding", output_padding, len(size), 0)
     extents = [extent(w, d) for w, d in zip(window, dilations, strict=True)]
     if padding == "same":
         if any(extra):
@@ -240,8 +240,8 @@ def window_geometry(
     ValueError
         If a window is larger than what it slides over.
     """
-    steps = _for_each(name, "stride", stride, len(size), 1)
-    dilations = _for_each(name, "dilation", dilation, len(size), 1)
+    steps = for_each(name, "stride", stride, len(size), 1)
+    dilations = for_each(name, "dilation", dilation, len(size), 1)
     extents = [extent(w, d) for w, d in zip(window, dilations, strict=True)]
     if padding == "same":
         pads = _same(size, extents, steps)
@@ -260,18 +260,18 @@ def window_geometry(
     return steps, pads, dilations, count
 
 
-def _for_each(
+def for_each(
     name: str, what: str, value: Sizes, rank: int, least: int
 ) -> tuple[int, ...]:
     """A number for each axis, from one or several."""
-    if isinstance(value, Sequence):
-        sizes = tuple([operator.index(v) for v in value])
-    else:
-        sizes = (operator.index(value),) * rank
-    if len(sizes) != rank or min(sizes) < least:
+    sizes = integers(value)
+    if sizes is not None and not isinstance(value, Sequence):
+        sizes *= rank
+    if sizes is None or len(sizes) != rank or min(sizes, default=least) < least:
         raise ArgumentError(
-            f"{name}: {what}={value!r} must be a number from {least} on, or {rank} of "
-            "them, one for each axis that the window slides over."
+            f"{name}: {what}={value!r} must be an integer from {least} on, or a "
+            f"sequence of {rank} of them, one for each axis that the window slides "
+            "over."
         )
     return sizes
 
@@ -281,20 +281,19 @@ def _pairs(name: str, padding: Padding, rank: int) -> Pairs:
     if padding == "valid":
         return ((0, 0),) * rank
     wrong = ArgumentError(
-        f'{name}: padding={padding!r} must be "valid", "same", a number from 0 on, or '
-        f"a sequence of {rank} numbers or pairs (before, after), one for each axis "
+        f'{name}: padding={padding!r} must be "valid", "same", an integer from 0 on, '
+        f"or a sequence of {rank} integers or pairs (before, after), one for each axis "
         "that the window slides over."
     )
     if isinstance(padding, str):
         raise wrong
     given = padding if isinstance(padding, Sequence) else [padding] * rank
-    pairs: list[Any] = [v if isinstance(v, Sequence) else (v, v) for v in given]
-    if len(pairs) != rank or any(len(pair) != 2 for pair in pairs):
+    pairs: list[Any] = [
+        integers(v if isinstance(v, Sequence) else (v, v)) or () for v in given
+    ]
+    if len(pairs) != rank or any(len(pair) != 2 or min(pair) < 0 for pair in pairs):
         raise wrong
-    out = tuple([(operator.index(b), operator.index(a)) for b, a in pairs])
-    if min(map(min, out)) < 0:
-        raise wrong
-    return out
+    return tuple(pairs)
 
 
 def _same(size: Sequence[int], extents: Sequence[int], steps: Sequence[int]) -> Pairs:
@@ -308,6 +307,8 @@ def _same(size: Sequence[int], extents: Sequence[int], steps: Sequence[int]) -> 
 
 def _shapes(name: str, x: Array, kernel: Array) -> tuple[bool, Any, Any]:
     """Whether x is a single example, its shape with the axis of examples, kernel's."""
+    check_array(name, "x", x)
+    check_array(name, "kernel", kernel)
     shape, weights = shape_of(x), shape_of(kernel)
     if not 3 <= len(weights) <= 5:
         raise ValueError(
@@ -325,10 +326,10 @@ def _shapes(name: str, x: Array, kernel: Array) -> tuple[bool, Any, Any]:
 
 
 def _groups(name: str, groups: int) -> int:
-    groups = operator.index(groups)
-    if groups < 1:
-        raise ArgumentError(f"{name}: groups={groups} must be 1 or more.")
-    return groups
+    (count,) = integers((groups,)) or (0,)
+    if count < 1:
+        raise ArgumentError(f"{name}: groups={groups!r} must be an integer from 1 on.")
+    return count
 
 
 def _check_division(name: str, what: str, channels: int, groups: int) -> None:
@@ -345,6 +346,7 @@ def _finished(
     y = y.reshape(shape if n is None else (n, *shape))
     if bias is None:
         return y
+    check_array(name, "bias", bias)
     if shape_of(bias) != shape[:1]:
         raise ValueError(
             f"{name}: the bias has shape {shape_of(bias)} and must have shape "

@@ -9,6 +9,7 @@ import numpy as np
 from funcad.core.tracing import Array, bind, dtype_of, shape_of
 from funcad.nn.activations import softmax
 from funcad.nn.normalization import aligned, layer_norm
+from funcad.numpy.checks import check_array, check_number
 from funcad.numpy.products import check_inner
 from funcad.numpy.reductions import axes_of
 from funcad.primitives import nn
@@ -71,6 +72,7 @@ def matmul_layer_norm(
     array([[-1.225,  0.   ,  1.225]])
     """
     shape = _product_shape("matmul_layer_norm", a, b)
+    check_number("matmul_layer_norm", "eps", eps, 0)
     if shape is None:
         return layer_norm(np.matmul(a, b), scale, bias, axis, eps)
     axes = _axes(axis, shape, "matmul_layer_norm")
@@ -148,6 +150,8 @@ def _product_shape(name: str, a: Array, b: Array) -> tuple[int, ...] | None:
 
     Integers have no derivative, and vectors make nothing that could be saved.
     """
+    check_array(name, "a", a)
+    check_array(name, "b", b)
     left, right = shape_of(a), shape_of(b)
     if len(left) < 2 or len(right) < 2:
         return None

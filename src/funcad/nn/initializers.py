@@ -22,6 +22,7 @@ from funcad import random
 from funcad.backends import namespace
 from funcad.core.errors import ArgumentError
 from funcad.core.tracing import Array
+from funcad.numpy.checks import check_array, check_number, described, integers
 from funcad.primitives.special import erf
 
 __all__ = [
@@ -66,7 +67,7 @@ def zeros(key: Array, shape: Shape, dtype: Any = np.float64) -> Array:
     >>> nn.initializers.zeros(random.key(0), (2,))
     array([0., 0.])
     """
-    return namespace(key).zeros(tuple(shape), dtype)
+    return namespace(key).zeros(random.checked_shape(shape, "zeros"), dtype)
 
 
 def ones(key: Array, shape: Shape, dtype: Any = np.float64) -> Array:
@@ -89,7 +90,7 @@ def ones(key: Array, shape: Shape, dtype: Any = np.float64) -> Array:
     >>> nn.initializers.ones(random.key(0), (2,))
     array([1., 1.])
     """
-    return namespace(key).ones(tuple(shape), dtype)
+    return namespace(key).ones(random.checked_shape(shape, "ones"), dtype)
 
 
 def constant(value: Array, dtype: Any = np.float64) -> Initializer:
@@ -112,9 +113,11 @@ def constant(value: Array, dtype: Any = np.float64) -> Initializer:
     >>> nn.initializers.constant(0.5)(random.key(0), (2,))
     array([0.5, 0.5])
     """
+    check_array("constant", "value", value)
 
     def init(key: Array, shape: Shape, dtype: Any = dtype) -> Array:
-        return namespace(key).full(tuple(shape), value, dtype)
+        sizes = random.checked_shape(shape, "constant")
+        return namespace(key).full(sizes, value, dtype)
 
     return init
 
@@ -140,11 +143,12 @@ def uniform(scale: float = 1e-2, dtype: Any = np.float64) -> Initializer:
     >>> bool(x.min() >= 0), bool(x.max() < 2), bool(abs(x.mean() - 1) < 0.1)
     (True, True, True)
     """
+    _check_number("uniform", "scale", scale)
 
-    def init(key: Array, shape: Shape, dtype: Any = dtype) -> Array:
+    def draw(key: Array, shape: Shape, dtype: Any) -> Array:
         return random.uniform(key, shape, dtype) * scale
 
-    return init
+    return _initializer("uniform", draw, dtype)
 
 
 def normal(stddev: float = 1e-2, dtype: Any = np.float64) -> Initializer:
@@ -168,11 +172,12 @@ def normal(stddev: float = 1e-2, dtype: Any = np.float64) -> Initializer:
     >>> bool(abs(x.std() - 0.02) < 0.002)
     True
     """
+    _check_number("normal", "stddev", stddev, 0)
 
-    def init(key: Array, shape: Shape, dtype: Any = dtype) -> Array:
+    def draw(key: Array, shape: Shape, dtype: Any) -> Array:
         return random.normal(key, shape, dtype) * stddev
 
-    return init
+    return _initializer("normal", draw, dtype)
 
 
 def truncated_normal(
@@ -204,13 +209,16 @@ def truncated_normal(
     >>> bool(abs(x).max() <= 2), bool(abs(x.std() - 0.88) < 0.06)
     (True, True)
     """
+    _check_number("truncated_normal", "stddev", stddev, 0)
+    _check_number("truncated_normal", "lower", lower)
+    _check_number("truncated_normal", "upper", upper)
     if not lower < upper:
         raise ArgumentError(
             f"truncated_normal: the lower bound {lower} is not below the upper {upper}."
         )
     low, high = math.erf(lower * math.sqrt(0.5)), math.erf(upper * math.sqrt(0.5))
 
-    def init(key: Array, shape: Shape, dtype: Any = dtype) -> Array:
+    def draw(key: Array, shape: Shape, dtype: Any) -> Array:
         unit = random.uniform(key, shape, dtype)
         # rounding could give 1, whose normal quantile is infinite
         limit = 1 - float(np.finfo(unit.dtype).eps)
@@ -219,7 +227,7 @@ def truncated_normal(
         )
         return np.clip(drawn, lower, upper) * stddev
 
-    return init
+    return _initializer("truncated_normal", draw, dtype)
 
 
 def variance_scaling(
@@ -265,6 +273,30 @@ def variance_scaling(
     >>> bool(abs(x.var() - 2 / 50) < 0.004)
     True
     """
+    arguments = scale, mode, distribution, in_axis, out_axis, batch_axis, dtype
+    return _scaled("variance_scaling", *arguments)
+
+
+def _scaled(
+    name: str,
+    scale: float,
+    mode: str,
+    distribution: str,
+    in_axis: Axes,
+    out_axis: Axes,
+    batch_axis: Axes,
+    dtype: Any,
+) -> Initializer:
+    """`variance_scaling`, by the name of the initialiser."""
+    _check_number(name, "scale", scale, 0)
+    inward, outward, batch = (
+        _axes(name, what, axes)
+        for what, axes in (
+            ("in_axis", in_axis),
+            ("out_axis", out_axis),
+            ("batch_axis", batch_axis),
+        )
+    )
     if mode not in _FANS:
         raise ArgumentError(
             f"variance_scaling: the mode {mode!r} is none of {', '.join(_FANS)}."
@@ -275,8 +307,8 @@ def variance_scaling(
             "truncated_normal, normal, uniform."
         )
 
-    def init(key: Array, shape: Shape, dtype: Any = dtype) -> Array:
-        inputs, outputs = _fans(shape, in_axis, out_axis, batch_axis)
+    def draw(key: Array, shape: Shape, dtype: Any) -> Array:
+        inputs, outputs = _fans(name, shape, inward, outward, batch)
         deviation = math.sqrt(scale / max(_FANS[mode](inputs, outputs), 1))
         if distribution == "normal":
             return random.normal(key, shape, dtype) * deviation
@@ -285,7 +317,7 @@ def variance_scaling(
             return random.uniform(key, shape, dtype, -bound, bound)
         return truncated_normal(deviation / _TRUNCATED_DEVIATION)(key, shape, dtype)
 
-    return init
+    return _initializer(name, draw, dtype)
 
 
 _FANS: dict[str, Callable[[float, float], float]] = {
@@ -302,15 +334,14 @@ _TRUNCATED_DEVIATION = math.sqrt(
 
 
 def _fans(
-    shape: Shape, in_axis: Axes, out_axis: Axes, batch_axis: Axes
+    name: str, shape: Shape, in_axis: Shape, out_axis: Shape, batch_axis: Shape
 ) -> tuple[int, int]:
-    def size(axes: Axes) -> int:
-        axes = (axes,) if isinstance(axes, int) else axes
+    def size(axes: Shape) -> int:
         return math.prod(shape[a] for a in axes)
 
     if len(shape) < 2:
         raise ArgumentError(
-            f"variance_scaling: a weight of shape {tuple(shape)} has no axes of inputs "
+            f"{name}: a weight of shape {shape} has no axes of inputs "
             "and outputs; it needs two axes at least. For a bias use zeros."
         )
     inputs, outputs = size(in_axis), size(out_axis)
@@ -329,9 +360,8 @@ def _scaling(
         batch_axis: Axes = (),
         dtype: Any = np.float64,
     ) -> Initializer:
-        return variance_scaling(
-            scale, mode, distribution, in_axis, out_axis, batch_axis, dtype
-        )
+        arguments = scale, mode, distribution, in_axis, out_axis, batch_axis, dtype
+        return _scaled(name, *arguments)
 
     make.__name__ = make.__qualname__ = name
     make.__doc__ = f"""``variance_scaling({scale}, "{mode}", "{distribution}")``.
@@ -406,9 +436,9 @@ def orthogonal(
     >>> np.allclose(q.T @ q, np.eye(2))
     True
     """
+    _check_number("orthogonal", "scale", scale)
 
-    def init(key: Array, shape: Shape, dtype: Any = dtype) -> Array:
-        shape = tuple(shape)
+    def draw(key: Array, shape: Shape, dtype: Any) -> Array:
         if len(shape) < 2:
             raise ArgumentError(
                 f"orthogonal: an array of shape {shape} is no matrix; it needs two "
@@ -424,7 +454,33 @@ def orthogonal(
         del rest[column_axis]
         return np.moveaxis(q.reshape(*rest, columns), -1, column_axis) * scale
 
+    return _initializer("orthogonal", draw, dtype)
+
+
+def _initializer(
+    name: str, draw: Callable[[Array, Shape, Any], Array], dtype: Any
+) -> Initializer:
+    """An initialiser with a dtype of its own, which says what it is given wrongly."""
+
+    def init(key: Array, shape: Shape, dtype: Any = dtype) -> Array:
+        key = random.checked_key(key, name, "init")
+        return draw(key, random.checked_shape(shape, name), dtype)
+
     return init
+
+
+def _check_number(name: str, what: str, x: Any, least: float = -math.inf) -> None:
+    check_number(name, what, x, least, f" Write {name}(...)(key, shape) to draw.")
+
+
+def _axes(name: str, what: str, axes: Axes) -> tuple[int, ...]:
+    checked = integers(axes)
+    if checked is None:
+        raise ArgumentError(
+            f"{name}: {what} must be an integer or several, and is {described(axes)}. "
+            f"Write {name}(...)(key, shape) to draw."
+        )
+    return checked
 
 
 def _erf_inverse(y: Array) -> Array:

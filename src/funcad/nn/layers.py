@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,13 @@ from funcad import random
 from funcad.backends import namespace
 from funcad.core.errors import ArgumentError
 from funcad.core.tracing import Array, dtype_of, shape_of
+from funcad.numpy.checks import (
+    check_array,
+    check_boolean,
+    check_number,
+    described,
+    integers,
+)
 
 
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
@@ -40,6 +46,8 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     >>> nn.linear(np.array([1.0, 2.0]), np.eye(2, 3), np.full(3, 0.5))
     array([1.5, 2.5, 0.5])
     """
+    check_array("linear", "x", x)
+    check_array("linear", "weight", weight)
     shape, matrix = shape_of(x), shape_of(weight)
     if not shape or len(matrix) != 2 or shape[-1] != matrix[0]:
         raise ValueError(
@@ -49,6 +57,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     y = x @ weight
     if bias is None:
         return y
+    check_array("linear", "bias", bias)
     if shape_of(bias) != matrix[1:]:
         raise ValueError(
             f"linear: the bias has shape {shape_of(bias)} and must have shape "
@@ -86,6 +95,8 @@ def embedding(table: Array, ids: Array) -> Array:
            [2., 3.],
            [0., 1.]])
     """
+    check_array("embedding", "table", table)
+    check_array("embedding", "ids", ids)
     if not shape_of(table):
         raise ValueError("embedding: the table is a scalar; it must have rows.")
     if dtype_of(ids).kind not in "iu":
@@ -123,14 +134,25 @@ def one_hot(
     array([[1., 0., 0.],
            [0., 0., 1.]])
     """
-    num_classes = operator.index(num_classes)
+    check_array("one_hot", "x", x)
+    (count,) = integers((num_classes,)) or (-1,)
+    if count < 0:
+        raise ArgumentError(
+            "one_hot: num_classes must be an integer from 0 on, and is "
+            f"{described(num_classes)}."
+        )
+    dtype = np.dtype(dtype)
+    if dtype.kind not in "fciub":
+        raise ArgumentError(
+            f"one_hot: dtype must be one of numbers or bool, and is {dtype}."
+        )
     if dtype_of(x).kind not in "iu":
         raise ValueError(f"one_hot: labels must be integers, not {dtype_of(x)}.")
     rank = len(shape_of(x)) + 1
     axis = np.lib.array_utils.normalize_axis_index(axis, rank)
     shape = [1] * rank
-    shape[axis] = num_classes
-    classes = namespace(x).arange(num_classes).reshape(shape)
+    shape[axis] = count
+    classes = namespace(x).arange(count).reshape(shape)
     return (np.expand_dims(x, axis) == classes).astype(dtype)
 
 
@@ -170,12 +192,17 @@ def dropout(key: Array, x: Array, rate: float, *, deterministic: bool = False) -
     >>> np.unique(y), bool(abs(y.mean() - 1) < 0.05)
     (array([0.  , 1.25]), True)
     """
+    check_array("dropout", "x", x)
+    if type(rate) is not float:
+        check_number("dropout", "rate", rate)
+    check_boolean("dropout", "deterministic", deterministic)
     if not 0 <= rate < 1:
         raise ArgumentError(
             f"dropout: the rate is {rate}, and it must be from 0 to 1, 1 not included."
         )
     if deterministic or rate == 0:
         return x
+    key = random.checked_key(key, "dropout", "funcad.nn.dropout")
     kept = random.bernoulli(key, 1 - float(rate), shape_of(x))
     return x * (kept.astype(_inexact_dtype(x)) * (1 / (1 - float(rate))))
 

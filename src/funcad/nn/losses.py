@@ -7,6 +7,7 @@ import numpy as np
 from funcad.backends import namespace
 from funcad.core.tracing import Array, Tracer, dtype_of, shape_of
 from funcad.nn.activations import logsumexp
+from funcad.numpy.checks import check_array
 
 
 def softmax_cross_entropy(logits: Array, labels: Array) -> Array:
@@ -40,6 +41,8 @@ def softmax_cross_entropy(logits: Array, labels: Array) -> Array:
     >>> nn.softmax_cross_entropy(logits, np.array([[1.0, 0.0], [0.0, 1.0]]))
     array([6.93147181e-01, 1.00000000e+04])
     """
+    check_array("softmax_cross_entropy", "logits", logits)
+    check_array("softmax_cross_entropy", "labels", labels)
     if dtype_of(labels).kind in "iu" and shape_of(labels) != shape_of(logits):
         return softmax_cross_entropy_with_integer_labels(logits, labels)
     if shape_of(labels) != shape_of(logits) or not shape_of(logits):
@@ -86,6 +89,8 @@ def softmax_cross_entropy_with_integer_labels(logits: Array, labels: Array) -> A
     array([0.5, 0.8])
     """
     name = "softmax_cross_entropy_with_integer_labels"
+    check_array(name, "logits", logits)
+    check_array(name, "labels", labels)
     shape = shape_of(logits)
     if dtype_of(labels).kind not in "iu" or not shape or shape_of(labels) != shape[:-1]:
         raise ValueError(

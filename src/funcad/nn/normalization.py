@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from funcad.core.tracing import Array, dtype_of, shape_of
+from funcad.numpy.checks import check_array, check_number
 from funcad.numpy.reductions import axes_of
 from funcad.primitives import nn
 
@@ -51,6 +52,8 @@ def layer_norm(
     >>> nn.layer_norm(np.array([1.0, 2.0, 3.0]), np.ones(3), np.zeros(3)).round(3)
     array([-1.225,  0.   ,  1.225])
     """
+    check_array("layer_norm", "x", x)
+    check_number("layer_norm", "eps", eps, 0)
     axes = _axes(x, axis, "layer_norm")
     y, _ = nn.standardize(_inexact(x), axis=axes, eps=eps)
     if scale is not None:
@@ -98,6 +101,8 @@ def rms_norm(
     >>> nn.rms_norm(np.array([3.0, 4.0]), np.ones(2)).round(3)
     array([0.849, 1.131])
     """
+    check_array("rms_norm", "x", x)
+    check_number("rms_norm", "eps", eps, 0)
     axes = _axes(x, axis, "rms_norm")
     y, _ = nn.rms_scale(_inexact(x), axis=axes, eps=eps)
     return (
@@ -131,6 +136,7 @@ def aligned(
     what: str,
 ) -> Array:
     """A parameter whose dimensions stand where the axes stand in a shape."""
+    check_array(name, what, parameter)
     shape, sizes = shape_of(parameter), tuple(of[a] for a in axes)
     padded = (1,) * (len(sizes) - len(shape)) + shape
     if len(padded) > len(sizes) or any(

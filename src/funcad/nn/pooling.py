@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,8 @@ import numpy as np
 
 from funcad.backends import backend_of
 from funcad.core.tracing import Array, dtype_of, shape_of
-from funcad.nn.convolution import Padding, Sizes, window_geometry
+from funcad.nn.convolution import Padding, Sizes, for_each, window_geometry
+from funcad.numpy.checks import check_array, check_boolean
 from funcad.primitives import windows as p
 
 
@@ -63,6 +63,7 @@ def max_pool(
     >>> funcad.grad(lambda x: np.sum(nn.max_pool(x, (3,), stride=1)))(x)
     array([0., 0., 2., 0., 1., 1.])
     """
+    check_array("max_pool", "x", x)
     if dtype_of(x).kind not in "fiub":
         raise TypeError(
             f"max_pool: entries of dtype {dtype_of(x)} have no order. Give it real "
@@ -121,6 +122,8 @@ def average_pool(
     >>> nn.average_pool(x, (2,), padding=[1], count_include_pad=False)
     array([1., 4., 7.])
     """
+    check_array("average_pool", "x", x)
+    check_boolean("average_pool", "count_include_pad", count_include_pad)
     params, counts = _pooling("average_pool", x, window, stride, padding, 1)
     total = p.window_sum(x, **params)
     whole = math.prod(params["window"])
@@ -142,10 +145,9 @@ def _pooling(
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
     """Parameters of the primitive, and how many entries the windows of an axis have."""
     shape = shape_of(x)
-    if isinstance(window, Sequence):
-        sizes = tuple([operator.index(w) for w in window])
-    else:
-        sizes = (operator.index(window),) * max(len(shape) - 2, 0)
+    several = isinstance(window, Sequence)
+    rank = len(window) if several else max(len(shape) - 2, 0)  # type: ignore[arg-type]
+    sizes = for_each(name, "window", window, rank, 1)
     if not 1 <= len(sizes) <= len(shape):
         raise ValueError(
             f"{name}: a window of {window} does not fit x, which has shape {shape}. "
