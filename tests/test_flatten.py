@@ -132,6 +132,13 @@ def test_unravel_is_the_inverse_of_ravel_and_keeps_dtypes():
         unravel(np.zeros(2))
 
 
+def test_a_complex_vector_is_not_unraveled_into_a_real_tree():
+    vector, unravel = ravel_pytree([np.arange(2.0), np.arange(1)])
+    with pytest.raises(ValueError, match=r"float64\[3\].*complex128\[3\].*v\.real"):
+        unravel(vector + 1j)
+    assert unravel(vector.astype(np.float32))[0].dtype == np.float64
+
+
 def test_ravel_pytree_can_be_differentiated_and_mapped():
     x = {"a": np.array([1.0, 2.0]), "b": np.array(3.0)}
     gradient = funcad.grad(lambda x: np.sum(ravel_pytree(x)[0] ** 2))(x)

@@ -63,9 +63,7 @@ def ravel_pytree(pytree: Any) -> tuple[Array, Callable[[Array], Any]]:
         return tree.unflatten(
             treedef,
             [
-                part.reshape(shape)
-                if part.dtype == own
-                else _back(part, shape, own)
+                part.reshape(shape) if part.dtype == own else _back(part, shape, own)
                 for part, shape, own in zip(parts, shapes, dtypes, strict=True)
             ],
         )

@@ -104,7 +104,7 @@ class Recording:
 
 
 def check_flag(caller: str, name: str, value: Any) -> None:
-    """Refuse what is neither True nor False, such as "no", which Python takes for true."""
+    """Refuse what is neither True nor False: "no" would be taken for true."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(
             f"{caller}: {name} is True or False, and {value!r} of type "

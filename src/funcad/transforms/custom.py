@@ -13,7 +13,12 @@ import numpy as np
 from funcad.core import tree
 from funcad.core.errors import CustomRuleError
 from funcad.core.tracing import Array, Primitive
-from funcad.transforms.arguments import bind_arguments, check_leaves, wraps, zero_tangent
+from funcad.transforms.arguments import (
+    bind_arguments,
+    check_leaves,
+    wraps,
+    zero_tangent,
+)
 from funcad.transforms.custom_calls import (
     call,
     custom_jvp_call,
