@@ -142,6 +142,10 @@ def test_a_shape_rule_that_says_nothing_is_named(defined, abstract, said):
         funcad.jit(new)(1.0)
 
 
+def test_a_primitive_whose_results_are_integers_can_be_checked():
+    testing.check_primitive(primitives["convert"], (X,), {"dtype": np.dtype(int)})
+
+
 def test_the_name_of_a_primitive_is_not_taken_for_it():
     for attempt in (
         lambda: testing.check_primitive("sin", (X,)),
