@@ -128,8 +128,15 @@ def test_unravel_is_the_inverse_of_ravel_and_keeps_dtypes():
     back = unravel(vector)
     tree.map(np.testing.assert_array_equal, back, x)
     assert [v.dtype for v in tree.leaves(back)] == [v.dtype for v in tree.leaves(x)]
-    with pytest.raises(ValueError, match=r"shape \(6,\).*got one of shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"complex128\[6\].*got float64\[2\]"):
         unravel(np.zeros(2))
+
+
+def test_a_complex_vector_is_not_unraveled_into_a_real_tree():
+    vector, unravel = ravel_pytree([np.arange(2.0), np.arange(1)])
+    with pytest.raises(ValueError, match=r"float64\[3\].*complex128\[3\].*v\.real"):
+        unravel(vector + 1j)
+    assert unravel(vector.astype(np.float32))[0].dtype == np.float64
 
 
 def test_ravel_pytree_can_be_differentiated_and_mapped():

@@ -9,7 +9,7 @@ import pytest
 import funcad
 from funcad import errors, testing
 from funcad.core.tracing import registry
-from funcad.extend import Primitive, elementwise, linear, primitives
+from funcad.extend import Primitive, bind, elementwise, linear, primitives
 
 PAGE = Path(__file__).parents[1] / "docs" / "new_primitive.md"
 
@@ -102,6 +102,57 @@ def test_rules_that_are_no_functions_are_refused(defined, attempt, said):
     with pytest.raises(errors.RegistrationError, match=said):
         attempt()
     assert "new" not in primitives
+
+
+@pytest.mark.parametrize(
+    ("function", "partials"),
+    [
+        (np.sin, [lambda ans, x: x, lambda ans, x: x]),
+        (np.multiply, [lambda ans, x: x]),
+        (lambda x: x, [lambda x: x]),
+        (lambda x, y: x, [lambda ans, x, y: x, lambda ans, y: y]),
+    ],
+)
+def test_partials_that_do_not_fit_the_number_of_operands_are_refused(
+    defined, function, partials
+):
+    with pytest.raises(errors.RegistrationError, match="new was given.*cannot be call"):
+        elementwise("new", function, *partials)
+    assert "new" not in primitives
+
+
+def test_none_for_the_only_partial_is_a_derivative_of_zero(defined):
+    new = elementwise("new", np.sign, None)
+    assert funcad.grad(new)(2.0) == 0.0
+    assert funcad.jvp(new, (2.0,), (1.0,)) == (1.0, 0.0)
+    testing.check_primitive(new, (X,))
+
+
+@pytest.mark.parametrize(
+    ("abstract", "said"),
+    [
+        (None, "new has no shape rule"),
+        (lambda x: None, "abstract of new .*returned None"),
+        (lambda x: 3, "abstract of new .*returned 3"),
+    ],
+)
+def test_a_shape_rule_that_says_nothing_is_named(defined, abstract, said):
+    new = Primitive("new", np.sin, abstract)
+    with pytest.raises(errors.FuncadError, match=said):
+        funcad.jit(new)(1.0)
+
+
+def test_a_primitive_whose_results_are_integers_can_be_checked():
+    testing.check_primitive(primitives["convert"], (X,), {"dtype": np.dtype(int)})
+
+
+def test_the_name_of_a_primitive_is_not_taken_for_it():
+    for attempt in (
+        lambda: testing.check_primitive("sin", (X,)),
+        lambda: bind("sin", (X,), {}),
+    ):
+        with pytest.raises(TypeError, match=r"'sin' of type str.*extend\.primitives"):
+            attempt()
 
 
 # --------------------------------------------------------------------- check_primitive

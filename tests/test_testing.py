@@ -61,7 +61,6 @@ def test_integers_numbers_none_and_plain_results_pass():
         return {"power": x**n * number, "count": np.sum(x > 0), "same": n}
 
     check_grads(function, (np.arange(1.0, 4), np.array(2), None, 3.0), order=2)
-    check_grads(lambda x: 2.0 * x, (1,), order=1)
 
 
 @given(
@@ -179,6 +178,46 @@ def test_arguments_that_make_no_sense_are_refused():
         check_grads(np.sin, (1.0,), order=1, modes=[])
     with pytest.raises(ArgumentError, match="1 or more, not 0"):
         check_grads(np.sin, (1.0,), order=0)
+
+
+X = np.arange(3.0)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "said"),
+    [
+        (lambda: check_grads(np.sum, X, 1), r"check_grads takes.*Write \(x,\)"),
+        (lambda: check_vmap(np.sin, X), r"check_vmap takes.*Write \(x,\)"),
+        (lambda: check_grads(None, (X,), 1), "check_grads: f is a function, not None"),
+        (lambda: check_jvp(np.sin, None, (X,)), "check_jvp: f_jvp is a function"),
+        (lambda: check_jvp(np.sin, np.add, (X,)), "check_jvp: f_jvp returns a pair"),
+        (lambda: check_vjp(np.sum, np.sum, (X,)), "check_vjp: f_vjp returns a pair"),
+        (lambda: check_grads(np.sum, (X,), "a"), "1 or more, not 'a'"),
+        (lambda: check_grads(np.sum, (X,), 1.5), "1 or more, not 1.5"),
+        (lambda: check_grads(np.sum, (X,), 1, atol="a"), "check_grads: atol .*not 'a'"),
+        (lambda: check_vmap(np.sin, (X,), rtol=np.nan), "check_vmap: rtol .*not nan"),
+        (lambda: check_grads(np.sum, (X,), 1, eps=0), "eps is a positive number"),
+    ],
+)
+def test_a_call_of_which_no_check_can_be_made_is_refused(attempt, said):
+    with pytest.raises((TypeError, ArgumentError), match=said):
+        attempt()
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "said"),
+    [
+        (np.sum, X.astype(int), r"arguments .*int64\[3\]"),
+        (np.argmax, X, r"results .*int64\[\]"),
+        (lambda x: None, X, "results .*nothing"),
+    ],
+)
+def test_a_check_that_would_compare_no_derivative_is_refused(f, x, said):
+    for modes in "fwd", "rev":
+        with pytest.raises(ArgumentError, match=f"check_grads: .*{said}"):
+            check_grads(f, (x,), 1, modes)
+    with pytest.raises(ArgumentError, match="no example to compare"):
+        check_vmap(np.sin, (X[:0],))
 
 
 # ---------------------------------------------------------------------- rules by hand

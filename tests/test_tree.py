@@ -1157,3 +1157,13 @@ def test_meta_fields_that_cannot_be_hashed_or_compared_are_explained():
     with pytest.raises(TreeStructureError, match="Put arrays among the children"):
         ft.map(lambda x, y: x, *arrays)
     assert ft.structure(arrays[0]) == ft.structure(arrays[0])
+
+
+def test_a_node_is_registered_with_functions():
+    class Box:
+        pass
+
+    with pytest.raises(RegistrationError, match="flatten_func of Box"):
+        ft.register_pytree_node(Box, None, None)
+    with pytest.raises(RegistrationError, match="unflatten_func of Box"):
+        ft.register_pytree_node(Box, lambda box: ((), None), None)

@@ -12,8 +12,8 @@ import numpy as np
 
 from funcad.backends import namespace
 from funcad.core import tree
-from funcad.core.errors import MutationError
-from funcad.core.tracing import Array, dtype_of, shape_of
+from funcad.core.errors import ArgumentError, MutationError
+from funcad.core.tracing import Array, ShapedArray, aval_of, dtype_of, shape_of
 
 __all__ = ["Flatten", "ravel_pytree"]
 
@@ -31,7 +31,8 @@ def ravel_pytree(pytree: Any) -> tuple[Array, Callable[[Array], Any]]:
     vector : array, shape (n,)
         The leaves raveled and concatenated, in their common dtype.
     unravel : callable
-        Makes a pytree of the same structure, shapes and dtypes from such a vector.
+        Makes a pytree of the same structure, shapes and dtypes from such a vector,
+        which may be of any dtype that is real if the vector is.
 
     Examples
     --------
@@ -47,23 +48,23 @@ def ravel_pytree(pytree: Any) -> tuple[Array, Callable[[Array], Any]]:
     shapes = [shape_of(x) for x in leaves]
     dtypes = [dtype_of(x) for x in leaves]
     vector = _ravel(leaves)
-    count = shape_of(vector)[0]
+    (count,), dtype = shape_of(vector), dtype_of(vector)
 
     def unravel(v: Array) -> Any:
-        if shape_of(v) != (count,):
-            raise ValueError(
-                f"unravel takes a vector of shape ({count},), which is what "
-                f"ravel_pytree gave, and got one of shape {shape_of(v)}."
+        narrowed = dtype_of(v).kind == "c" and dtype.kind != "c"
+        if shape_of(v) != (count,) or narrowed:
+            raise ArgumentError(
+                f"unravel takes {ShapedArray((count,), dtype)}, which is what "
+                f"ravel_pytree gave, and got {aval_of(v)}."
+                + (" Write v.real to drop imaginary parts." if narrowed else "")
             )
         ends = list(itertools.accumulate(math.prod(s) for s in shapes))
         parts = np.split(v, ends[:-1]) if leaves else []
         return tree.unflatten(
             treedef,
             [
-                part.reshape(shape)
-                if part.dtype == dtype
-                else _back(part, shape, dtype)
-                for part, shape, dtype in zip(parts, shapes, dtypes, strict=True)
+                part.reshape(shape) if part.dtype == own else _back(part, shape, own)
+                for part, shape, own in zip(parts, shapes, dtypes, strict=True)
             ],
         )
 

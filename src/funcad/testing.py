@@ -30,7 +30,7 @@ import numpy as np
 
 from funcad.backends import backend_of
 from funcad.core import tree
-from funcad.core.errors import ArgumentError, NonlinearError
+from funcad.core.errors import ArgumentError, CustomRuleError, NonlinearError
 from funcad.core.tracing import Primitive, bind, dtype_of, shape_of
 from funcad.primitives.parts import SUM
 from funcad.transforms.arguments import (
@@ -99,12 +99,9 @@ def check_grads(
         raise ArgumentError(
             f'check_grads: modes are "fwd", "rev" or both, and {modes!r} was given.'
         )
-    if order < 1:
-        raise ArgumentError(
-            f"check_grads: the order of derivatives is 1 or more, not {order}."
-        )
-    tolerance = _Tolerance(atol, rtol, eps)
-    _check_orders(f, tuple(args), order, wanted, tolerance, "")
+    _check_order("check_grads", order)
+    args, tolerance = _checked("check_grads", args, atol, rtol, eps, f=f)
+    _check_orders(f, args, order, wanted, tolerance, "")
 
 
 def check_jvp(
@@ -143,7 +140,8 @@ def check_jvp(
     ...     return np.sin(x), np.cos(x) * t
     >>> testing.check_jvp(np.sin, sine_jvp, (np.arange(3.0),))
     """
-    _check_jvp(f, f_jvp, tuple(args), _Tolerance(atol, rtol, eps), "jvp")
+    args, tolerance = _checked("check_jvp", args, atol, rtol, eps, f=f, f_jvp=f_jvp)
+    _check_jvp(f, f_jvp, args, tolerance, "jvp")
 
 
 def check_vjp(
@@ -186,7 +184,8 @@ def check_vjp(
     ...     return np.sin(x), lambda ct: (ct * np.cos(x),)
     >>> testing.check_vjp(np.sin, sine_vjp, (np.arange(3.0),))
     """
-    _check_vjp(f, f_vjp, tuple(args), _Tolerance(atol, rtol, eps), "vjp")
+    args, tolerance = _checked("check_vjp", args, atol, rtol, eps, f=f, f_vjp=f_vjp)
+    _check_vjp(f, f_vjp, args, tolerance, "vjp")
 
 
 def check_vmap(
@@ -221,7 +220,7 @@ def check_vmap(
     >>> from funcad import testing
     >>> testing.check_vmap(np.dot, (np.eye(3), np.arange(3.0)), in_axes=(1, None))
     """
-    args = tuple(args)
+    args, tolerance = _checked("check_vmap", args, atol, rtol, None, f=f)
     batched = vmap(f, in_axes, out_axes)(*args)
     leaves, treedef = tree.flatten(args)
     prefix = tuple(in_axes) if isinstance(in_axes, list) else in_axes
@@ -229,6 +228,11 @@ def check_vmap(
     size = next(
         shape_of(x)[a] for x, a in zip(leaves, axes, strict=True) if a is not None
     )
+    if not size:
+        raise ArgumentError(
+            "check_vmap: the axes of in_axes have length 0, so that there is no "
+            "example to compare. Give arguments with one at least."
+        )
     out_leaves, out_tree = tree.flatten(batched)
     places = tree.broadcast_prefix(
         out_axes, out_tree, is_leaf=_is_none, what="out_axes"
@@ -242,7 +246,7 @@ def check_vmap(
             "loop",
             tree.unflatten(out_tree, got),
             alone,
-            _Tolerance(atol, rtol, None),
+            tolerance,
             _precision([*leaves, *out_leaves], _LOOP),
         )
 
@@ -300,8 +304,15 @@ def check_primitive(
       ...
     AssertionError: the jvp rule of softwrong: jvp differs from central differences ...
     """
-    args, params = list(args), params or {}
-    tolerance = _Tolerance(atol, rtol, eps)
+    if not isinstance(primitive, Primitive):
+        raise TypeError(
+            f"check_primitive takes a Primitive and was given {primitive!r} of type "
+            f"{type(primitive).__name__}. Those that are registered are found by name "
+            "in funcad.extend.primitives; for functions write check_grads."
+        )
+    _check_order("check_primitive", order)
+    operands, tolerance = _checked("check_primitive", args, atol, rtol, eps)
+    args, params = list(operands), params or {}
 
     def function(*operands: Any) -> Any:
         return bind(primitive, operands, params)
@@ -339,16 +350,79 @@ def check_primitive(
             return function(*full)
 
         chosen = [args[i] for i in smooth]
-        with _named(primitive, "jvp"):
-            check_grads(of_smooth, chosen, order, ["fwd"], atol, rtol, eps)
-        with _named(primitive, "jvp or transpose"):
-            check_grads(of_smooth, chosen, order, ["rev"], atol, rtol, eps)
+        modes = {"jvp": "fwd", "jvp or transpose": "rev"}
+        # a conversion to integers has a rule, and no derivative
+        for rule, mode in modes.items() if any(map(has_tangent, outs)) else ():
+            with _named(primitive, rule):
+                check_grads(of_smooth, chosen, order, [mode], atol, rtol, eps)
     if primitive.batch is not None:
         with _named(primitive, "batch"):
             _check_batch(function, args, atol, rtol)
     if primitive.parts is not None:
         with _named(primitive, "parts"):
             _check_parts(primitive, args, params, outs, tolerance)
+
+
+def _checked(
+    caller: str,
+    args: Sequence[Any],
+    atol: float | None,
+    rtol: float | None,
+    eps: float | None,
+    **functions: Function,
+) -> tuple[tuple[Any, ...], _Tolerance]:
+    """The arguments and the tolerance, refused where no check can be made of them."""
+    for name, f in functions.items():
+        if not callable(f):
+            raise TypeError(
+                f"{caller}: {name} is a function, not {f!r} of type {type(f).__name__}."
+            )
+    if not isinstance(args, (tuple, list)):
+        raise TypeError(
+            f"{caller} takes the arguments of the call as a tuple, and args is of type "
+            f"{type(args).__name__}. Write (x,) for one argument x."
+        )
+    for name, value in {"atol": atol, "rtol": rtol, "eps": eps}.items():
+        if value is None:
+            continue
+        real = isinstance(value, (int, float, np.integer, np.floating))
+        if not real or not value >= 0 or (name == "eps" and not 0 < value < np.inf):
+            least = "a positive number" if name == "eps" else "a number, 0 or greater"
+            raise ArgumentError(f"{caller}: {name} is {least}, not {value!r}.")
+    return tuple(args), _Tolerance(atol, rtol, eps, caller)
+
+
+def _check_order(caller: str, order: Any) -> None:
+    whole = isinstance(order, (int, np.integer)) and not isinstance(order, bool)
+    if not whole or order < 1:
+        raise ArgumentError(
+            f"{caller}: the order of derivatives is an integer, 1 or more, not "
+            f"{order!r}."
+        )
+
+
+def _refuse_constant(caller: str, leaves: Sequence[Any], outs: Sequence[Any]) -> None:
+    """Refuse a function without a derivative to compare."""
+    for what, values in (("arguments", leaves), ("results", outs)):
+        if not any(has_tangent(x) for x in values):
+            raise ArgumentError(
+                f"{caller}: there is no derivative to compare, as the {what} of the "
+                "function hold no floats or complex numbers, but "
+                f"{', '.join(map(_aval, values)) or 'nothing'}. Give it floats, as in "
+                "x.astype(float), and let it return them."
+            )
+
+
+def _pair(caller: str, name: str, returned: Any) -> tuple[Any, Any]:
+    """What a function to be checked returned, refused if it is no pair."""
+    if isinstance(returned, (tuple, list)) and len(returned) == 2:
+        return returned[0], returned[1]
+    second = "its tangent" if name == "f_jvp" else "the pullback"
+    raise CustomRuleError(
+        f"{caller}: {name} returns a pair of the value and {second}, as "
+        f"functools.partial(funcad.{name[2:]}, f) does, and it returned {returned!r} "
+        f"of type {type(returned).__name__}."
+    )
 
 
 @contextmanager
@@ -509,6 +583,7 @@ class _Tolerance(NamedTuple):
     atol: float | None
     rtol: float | None
     eps: float | None
+    caller: str
 
 
 class _Precision(NamedTuple):
@@ -637,7 +712,10 @@ def _check_jvp(
     directions = _direction(leaves, _TANGENTS)
     value = f(*args)
     outs, out_tree = tree.flatten(value)
-    got_value, got = f_jvp(args, tree.unflatten(treedef, directions))
+    check_leaves(outs, out_tree, name, "output")
+    _refuse_constant(tolerance.caller, leaves, outs)
+    tangents = tree.unflatten(treedef, directions)
+    got_value, got = _pair(tolerance.caller, "f_jvp", f_jvp(args, tangents))
     precision = _precision([*leaves, *outs], _DIFFERENCES)
     _compare(
         f"the value that {name} returns differs at",
@@ -674,8 +752,10 @@ def _check_vjp(
     check_leaves(leaves, treedef, name)
     value = f(*args)
     outs, out_tree = tree.flatten(value)
+    check_leaves(outs, out_tree, name, "output")
+    _refuse_constant(tolerance.caller, leaves, outs)
     cotangents = _direction(outs, _COTANGENTS)
-    got_value, pullback = f_vjp(*args)
+    got_value, pullback = _pair(tolerance.caller, "f_vjp", f_vjp(*args))
     precision = _precision([*leaves, *outs], _DIFFERENCES)
     _compare(
         f"the value that {name} returns differs at",

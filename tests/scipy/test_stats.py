@@ -205,5 +205,7 @@ def test_wrong_arguments_raise_what_scipy_raises():
         for family in (scipys.norm, stats.norm):
             with pytest.raises(TypeError):
                 family.logpdf(*args, **kwargs)
+    with pytest.raises(TypeError, match=r"stats\.norm\.logpdf: .*loc=0, scale=1\)"):
+        stats.norm.logpdf(1.0, sd=1.0)
     with pytest.raises(TypeError, match="complex"):
         stats.norm.logpdf(1j)

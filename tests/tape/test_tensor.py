@@ -711,3 +711,102 @@ def test_a_gradient_that_is_kept_is_that_of_the_value_after_an_update_in_place()
     assert y.grad == 14.0 and x.grad == 42.0
     y.copy_(1.0)
     assert y.is_leaf and not y.requires_grad
+
+
+# -------------------------------------------------------------------- wrong arguments
+
+
+@pytest.mark.parametrize("name", ["add_", "sub_", "mul_", "div_"])
+@pytest.mark.parametrize("other", ["a", None])
+def test_what_is_no_operand_is_refused_in_place(name, other):
+    t = Tensor([1.0, 2.0])
+    with pytest.raises(errors.LeafTypeError, match=f"of type {type(other).__name__}"):
+        getattr(t, name)(other)
+
+
+@pytest.mark.parametrize("name", ["max", "min", "std", "var"])
+def test_methods_that_are_numpys_say_what_to_write_for_a_dim(name):
+    t = Tensor([[1.0, 2.0], [3.0, 5.0]])
+    with pytest.raises(TypeError, match=rf"Write t\.{name}\(axis=0"):
+        getattr(t, name)(dim=0)
+    with pytest.raises(TypeError, match=rf"^{name}\(\) "):
+        getattr(t, name)(axis=0, colour=1)
+
+
+def test_methods_are_called_by_their_names_where_arguments_do_not_fit():
+    t = Tensor([[2.0, 1.0]])
+    for attempt, name in [
+        (lambda: t.unsqueeze(), "unsqueeze"),
+        (lambda: t.dim(3), "dim"),
+        (lambda: t.clamp(1, 2, 3), "clamp"),
+        (lambda: t.permute(0, 1, order=2), "permute"),
+    ]:
+        with pytest.raises(TypeError, match=rf"^{name}\(\) "):
+            attempt()
+    assert t.argsort(dim=1).tolist() == [[1, 0]]
+
+
+def _set(name):
+    setattr(leaf([1.0, 2.0]), name, "a")
+
+
+def _with_hook():
+    x = leaf(1.0)
+    x.register_hook(lambda g: "a")
+    (x * x).backward()
+
+
+class _ReturnsText(tape.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return "a"
+
+
+@pytest.mark.parametrize(
+    ("attempt", "said"),
+    [
+        (lambda: (leaf(1.0) * 2).backward("a"), "backward: the gradient of the tensor"),
+        (lambda: _set("grad"), r"\.grad = \.\.\.: the value"),
+        (lambda: _set("data"), r"\.data = \.\.\.: the value"),
+        (lambda: Tensor(1.0).copy_("a"), r"t\.copy_\(u\): u"),
+        (_with_hook, "backward: the result of a hook"),
+        (lambda: _ReturnsText.apply(leaf(1.0)).backward(), r"_ReturnsText\.backward"),
+        (lambda: tape.grad(*[leaf(1.0)] * 2, "a"), r"grad: the gradient of outputs"),
+        (lambda: Tensor("a"), r"Tensor\(x\): x"),
+        (lambda: tape.Parameter("a"), r"Parameter\(x\): x"),
+    ],
+)
+def test_what_is_no_tensor_is_called_what_the_user_calls_it(attempt, said):
+    with pytest.raises(errors.LeafTypeError, match=f"^{said}.* is 'a' of type str"):
+        attempt()
+
+
+@pytest.mark.parametrize("flag", ["no", 1, None])
+@pytest.mark.parametrize(
+    ("attempt", "name"),
+    [
+        (lambda flag: Tensor(1.0, requires_grad=flag), "requires_grad"),
+        (lambda flag: Tensor(1.0).requires_grad_(flag), "requires_grad"),
+        (lambda flag: tape.Parameter(1.0, flag), "requires_grad"),
+        (lambda flag: tape.Module().train(flag), "mode"),
+        (lambda flag: tape.Module().requires_grad_(flag), "requires_grad"),
+        (lambda flag: tape.Module().load_state_dict({}, flag), "strict"),
+        (lambda flag: leaf(1.0).backward(create_graph=flag), "create_graph"),
+        (lambda flag: tape.grad(*[leaf(1.0)] * 2, allow_unused=flag), "allow_unused"),
+    ],
+)
+def test_what_is_neither_true_nor_false_is_no_flag(attempt, name, flag):
+    with pytest.raises(TypeError, match=f"{name} is True or False, and {flag!r} of"):
+        attempt(flag)
+    for flag in True, np.bool_(False):
+        attempt(flag)
+
+
+def test_whether_a_graph_is_retained_is_true_false_or_left_open():
+    with pytest.raises(TypeError, match="retain_graph is True or False, and 'no'"):
+        leaf(1.0).backward(retain_graph="no")
+    leaf(1.0).backward(retain_graph=None)

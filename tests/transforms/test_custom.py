@@ -1078,6 +1078,8 @@ def test_a_tangent_of_zeros_is_no_forward_mode():
         lambda: funcad.custom_vjp(lambda x: x, nondiff_argnums="x"),
         lambda: funcad.custom_jvp(lambda x: x, nondiff_argnums=(0.5,)),
         lambda: funcad.custom_jvp(lambda x: x, nondiff_argnums=-1),
+        lambda: funcad.custom_vjp(lambda x: x, nondiff_argnums=3),
+        lambda: funcad.custom_jvp(nondiff_argnums=(0,)),
         lambda: funcad.custom_jvp(lambda x: x).defjvp(None),
         lambda: funcad.custom_jvp(lambda x: x).defjvps(1.0),
         lambda: funcad.custom_jvp(lambda x: x, nondiff_argnums=0).defjvps(None),
@@ -1088,6 +1090,25 @@ def test_a_tangent_of_zeros_is_no_forward_mode():
 def test_what_is_no_function_or_no_position_is_refused(attempt):
     with pytest.raises(TypeError, match="function|position|defjvps"):
         attempt()
+
+
+def test_positions_of_optional_and_further_arguments_can_be_named():
+    def f(x, n=2, *more):
+        return x**n
+
+    for n in 1, 2, 7:
+        g = funcad.custom_jvp(f, nondiff_argnums=n)
+        assert g(3.0) == 9.0
+
+
+def test_a_call_that_does_not_fit_is_refused_by_the_name_of_the_function():
+    @funcad.custom_vjp
+    def f(x, *, scale=2.0):
+        return scale * x
+
+    assert f(3.0) == 6.0
+    with pytest.raises(TypeError, match=r"^f: missing.*called as f\(x, \*, scale"):
+        f()
 
 
 def test_one_rule_for_each_argument():

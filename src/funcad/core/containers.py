@@ -61,6 +61,12 @@ def register_pytree_node(
     >>> funcad.tree.map(lambda x: 2 * x, Interval(1, 2)).high
     4
     """
+    for name, f in (("flatten_func", flatten_func), ("unflatten_func", unflatten_func)):
+        if not callable(f):
+            raise RegistrationError(
+                f"register_pytree_node: {name} of {name_of(nodetype)} is a function, "
+                f"not {f!r} of type {type(f).__name__}."
+            )
     _register(
         nodetype,
         _Registration(flatten_func, unflatten_func, None, flatten_with_keys_func),

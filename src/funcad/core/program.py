@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from funcad.core.errors import ProgramError, run_at
+from funcad.core.errors import CustomRuleError, MissingRuleError, ProgramError, run_at
 from funcad.core.tracing import (
     Array,
     Primitive,
@@ -66,12 +66,27 @@ def outputs_of(
 ) -> tuple[Var, ...]:
     """New variables for the results of a primitive, as its shape rule has them."""
     if primitive.abstract is None:
-        avals = [(params["shape"], params["dtype"])]
+        try:
+            avals = [(params["shape"], params["dtype"])]
+        except KeyError:
+            raise MissingRuleError(
+                f"{primitive.name} has no shape rule, which only primitives with the "
+                "parameters shape and dtype can do without. Make it with abstract=, "
+                "such as lambda x: (x.shape, x.dtype)."
+            ) from None
     elif primitive.multiple:
         avals = primitive.abstract(*operands, **params)
     else:
         avals = [primitive.abstract(*operands, **params)]
-    return tuple([variable(*aval) for aval in avals])
+    try:
+        return tuple([variable(*aval) for aval in avals])
+    except TypeError:
+        returned = avals if primitive.multiple else avals[0]
+        kind = "a list of pairs" if primitive.multiple else "a pair"
+        raise CustomRuleError(
+            f"The rule abstract of {primitive.name} returns {kind} (shape, dtype), and "
+            f"returned {returned!r}."
+        ) from None
 
 
 class Variable(Tracer):

@@ -426,6 +426,12 @@ def recover(
     NumPy's functions take Python numbers for arrays; an implementation that calls
     methods of its operands needs them made into arrays first.
     """
+    if not isinstance(primitive, Primitive):
+        raise TypeError(
+            f"bind takes a Primitive and was given {primitive!r} of type "
+            f"{type(primitive).__name__}. Those that are registered are found by name "
+            "in funcad.extend.primitives."
+        ) from error
     numbers = [type(a) in PYTHON_SCALARS for a in args]
     if isinstance(error, AttributeError) and any(numbers):
         args = [np.asarray(a) if n else a for a, n in zip(args, numbers)]

@@ -15,7 +15,7 @@ import numpy as np
 from funcad import nn
 from funcad.backends import namespace
 from funcad.core.errors import GraphError
-from funcad.core.tracing import PYTHON_SCALARS, Array, dtype_of, shape_of
+from funcad.core.tracing import PYTHON_SCALARS, Array, Tracer, dtype_of, shape_of
 from funcad.graph.nodes import Node, Op, as_nodes
 from funcad.transforms.arguments import is_array
 
@@ -813,6 +813,8 @@ def _check_norm(normalized_shape: Any, eps: Any) -> None:
         )
     if not is_array(eps):
         raise GraphError(f"eps is a number, not {eps!r} of type {type(eps).__name__}.")
+    if not isinstance(eps, Tracer) and (np.iscomplexobj(eps) or not np.all(eps >= 0)):
+        raise GraphError(f"eps is 0 or greater, and {eps!r} was given.")
 
 
 @operation(1, _check_norm)

@@ -191,6 +191,7 @@ def _extremum(name: str, primitive: Any, combine: Any) -> Any:
         best = primitive(a, axis=axes, keepdims=kept(keepdims))
         return best if not given(initial) else bind(combine, (best, initial), {})
 
+    extremum.__name__ = extremum.__qualname__ = name
     return extremum
 
 

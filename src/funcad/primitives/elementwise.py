@@ -9,6 +9,7 @@ program however many operands there are: the primitive ``weighted_sum``.
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import operator
 from collections.abc import Callable, Sequence
@@ -99,7 +100,18 @@ def elementwise(
             f"of which there are one or two, and {name} was given {len(partials)}: "
             f"{partials}. For more operands write jvp=sum_of_jvps(...)."
         )
-    if partials:
+    count = len(partials)
+    for f, wanted in (function, count), *((p, 1 + count) for p in partials):
+        if f and count and not _takes(f, wanted):
+            kind = "implementation" if f is function else "partial derivative"
+            takes = ["x", "x, y"][count - 1]
+            raise RegistrationError(
+                f"elementwise: {name} was given {count} partial derivatives, so that "
+                f"it has {count} operands, and the {kind} {f!r} cannot be called with "
+                f"{wanted} arguments. Give one partial for each operand, called as "
+                f"partial(ans, {takes})."
+            )
+    if any(partials):
         jvp = (_unary_jvp if len(partials) == 1 else _binary_jvp)(*partials)  # type: ignore[arg-type]
     primitive = Primitive(
         name,
@@ -116,6 +128,18 @@ def elementwise(
     primitive.batch = functools.partial(_batch, primitive)
     primitive.simplify = functools.partial(_unbroadcast, primitive)
     return primitive
+
+
+def _takes(f: Any, count: int) -> bool:
+    """Whether a function can be called with so many arguments, as far as it says."""
+    if isinstance(f, np.ufunc):
+        return f.nin == count
+    code = getattr(f, "__code__", None)
+    if code is None or inspect.ismethod(f):
+        return True
+    least = code.co_argcount - len(f.__defaults__ or ())
+    most = code.co_argcount if not code.co_flags & inspect.CO_VARARGS else count
+    return bool(least <= count <= most)
 
 
 def _unary_jvp(partial: Rule) -> Rule:

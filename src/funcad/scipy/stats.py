@@ -67,6 +67,7 @@ from funcad.primitives.special import (
     xlog1py,
     xlogy,
 )
+from funcad.transforms.arguments import bind_arguments
 
 __all__ = [
     "bernoulli",
@@ -205,7 +206,7 @@ class Distribution:
         signature = inspect.Signature(parameters)
 
         def method(*args: Any, **kwargs: Any) -> Any:
-            bound = signature.bind(*args, **kwargs)
+            bound = bind_arguments(f"scipy.stats.{name}", signature, args, kwargs)
             bound.apply_defaults()
             values = _in_double(name, list(bound.arguments.values()))
             if self._discrete:

@@ -12,8 +12,8 @@ from funcad.backends import namespace
 from funcad.core.errors import TangentMismatchError, TapeError
 from funcad.core.tracing import PYTHON_SCALARS, Array, aval_of, dtype_of, shape_of
 from funcad.tape.nodes import Extras, Node, Selection, Walk, raise_freed
-from funcad.tape.recording import recorded
-from funcad.tape.tensor import Tensor, attach, immutable
+from funcad.tape.recording import check_flag, recorded
+from funcad.tape.tensor import Tensor, as_tensor, attach, immutable
 from funcad.transforms.arguments import check_tangents
 
 _by_number = operator.attrgetter("number")
@@ -70,6 +70,7 @@ def grad(
     >>> tape.grad(dx, x)
     (Tensor(12.0),)
     """
+    check_flag("grad", "allow_unused", allow_unused)
     heads = _several(outputs, "grad", "outputs")
     targets = _several(inputs, "grad", "inputs")
     if grad_outputs is None:
@@ -142,6 +143,9 @@ def _walk(
 
     Where ``wanted`` is ``None``, these are the leaves and what retains its gradient.
     """
+    check_flag(caller, "create_graph", create_graph)
+    if retain_graph is not None:
+        check_flag(caller, "retain_graph", retain_graph)
     if len(gradients) != len(outputs):
         raise TangentMismatchError(
             f"{caller}: there are {len(outputs)} outputs and {len(gradients)} "
@@ -295,7 +299,7 @@ def _seed(y: Tensor, gradient: Any, caller: str, what: str, create_graph: bool) 
 def _given(x: Any, like: Any, name: str, caller: str, what: str) -> Any:
     """A gradient of the user's, which must have the shape and dtype of a value."""
     if not isinstance(x, PYTHON_SCALARS) and not hasattr(x, "dtype"):
-        x = Tensor(x)
+        x = as_tensor(x, f"{caller}: the {what} of {name}")
     (ct,) = check_tangents([like], [x], lambda: [name], caller, what)
     if isinstance(ct, Tensor):
         return ct

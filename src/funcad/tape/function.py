@@ -11,7 +11,7 @@ from funcad.core.errors import CustomRuleError, UnsupportedFunctionError
 from funcad.core.tracing import Tracer, aval_of
 from funcad.tape.nodes import Node, Walk, attached_results, raise_freed
 from funcad.tape.recording import no_grad, recording
-from funcad.tape.tensor import Tensor, attach
+from funcad.tape.tensor import Tensor, as_tensor, attach
 
 
 class Context:
@@ -210,14 +210,15 @@ def _result(x: Any, cls: type, parents: Sequence[Any]) -> Tensor:
             f"{cls.__name__}.forward returned {x!r} of type {type(x).__name__}, and "
             "results are tensors or arrays, or a tuple of them."
         )
-    return Tensor(x)
+    return as_tensor(x, f"{cls.__name__}.forward: the result")
 
 
 def _gradient(gradient: Any, aval: Any, i: int, function: type, walk: Walk) -> Any:
     """A gradient that ``backward`` returned, checked."""
     if gradient is None:
         return None
-    gradient = gradient if isinstance(gradient, Tensor) else Tensor(gradient)
+    what = f"{function.__name__}.backward: the gradient of argument {i}"
+    gradient = as_tensor(gradient, what)
     if aval_of(gradient) != aval:
         raise CustomRuleError(
             f"{function.__name__}.backward returned {aval_of(gradient)} as the "

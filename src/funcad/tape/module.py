@@ -7,7 +7,7 @@ from typing import Any
 
 from funcad.core.errors import ModuleError
 from funcad.core.tracing import aval_of
-from funcad.tape.recording import no_grad
+from funcad.tape.recording import check_flag, no_grad
 from funcad.tape.tensor import Tensor
 
 
@@ -143,6 +143,7 @@ class Module:
         Module
             Itself.
         """
+        check_flag("train", "mode", mode)
         for module in self.modules():
             module.training = bool(mode)
         return self
@@ -153,6 +154,7 @@ class Module:
 
     def requires_grad_(self, requires_grad: bool = True) -> Module:
         """Whether the parameters require gradients; returns itself."""
+        check_flag("requires_grad_", "requires_grad", requires_grad)
         for parameter in self.parameters():
             parameter.requires_grad = requires_grad
         return self
@@ -198,6 +200,7 @@ class Module:
             If names are missing or unknown, or a value has another shape or dtype.
             Nothing is set then.
         """
+        check_flag("load_state_dict", "strict", strict)
         if not isinstance(state, Mapping):
             raise ModuleError(
                 "load_state_dict takes a mapping from names to arrays, as state_dict() "

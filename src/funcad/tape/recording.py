@@ -9,6 +9,8 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from funcad.core.errors import UnsupportedFunctionError
 
 # a context variable: each thread, and each asynchronous task, has a value of its own
@@ -99,6 +101,15 @@ class Recording:
                 return function(*args, **kwargs)
 
         return switched
+
+
+def check_flag(caller: str, name: str, value: Any) -> None:
+    """Refuse what is neither True nor False: "no" would be taken for true."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(
+            f"{caller}: {name} is True or False, and {value!r} of type "
+            f"{type(value).__name__} was given."
+        )
 
 
 def _is_resumed(function: Any) -> bool:

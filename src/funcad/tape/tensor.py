@@ -36,7 +36,7 @@ from funcad.core.tracing import (
     bind,
 )
 from funcad.tape.nodes import Extras, Node, Operation, Selection, linearise
-from funcad.tape.recording import recording
+from funcad.tape.recording import check_flag, recording
 from funcad.transforms.custom_calls import refuse_captured
 from funcad.transforms.linear import LinearTrace
 
@@ -144,8 +144,8 @@ class Tensor(Tracer):
 
     Methods that PyTorch adds have its names (``view``, ``permute``, ``clamp``, ...) and
     take ``dim`` and ``keepdim``; ``t.transpose(i, j)`` swaps two axes and
-    ``t.flatten(i)`` begins at an axis, as there.  ``max``, ``repeat``, ``std`` and
-    ``var`` are NumPy's.
+    ``t.flatten(i)`` begins at an axis, as there.  ``max``, ``min``, ``repeat``,
+    ``std`` and ``var`` are NumPy's, and take ``axis``.
 
     Gradients of complex tensors are those of `funcad.grad`, du/dx - i du/dy, the
     conjugates of PyTorch's.
@@ -172,10 +172,10 @@ class Tensor(Tracer):
     _trace = TAPE
 
     def __init__(self, x: Any, requires_grad: bool = False, *, dtype: Any = None):
-        self._value = _owned(x, dtype, type(self).__name__)
+        self._value = _owned(x, dtype, f"{type(self).__name__}(x): x")
         self._node: Node | None = None
-        if requires_grad:
-            self.requires_grad = True
+        if requires_grad is not False:
+            self.requires_grad = requires_grad
 
     # ------------------------------------------------------------------- as a tracer
 
@@ -206,6 +206,7 @@ class Tensor(Tracer):
 
     @requires_grad.setter
     def requires_grad(self, wanted: bool) -> None:
+        check_flag(type(self).__name__, "requires_grad", wanted)
         if not self.is_leaf:
             if wanted:
                 return
@@ -277,7 +278,7 @@ class Tensor(Tracer):
                 "gradient. Write t.requires_grad = True first."
             )
         if value is not None:
-            value = value if isinstance(value, Tensor) else Tensor(value)
+            value = as_tensor(value, ".grad = ...: the value")
             _check_aval(self, value, ".grad = ...", TangentMismatchError)
         if node.extras is None:
             node.extras = Extras()
@@ -462,14 +463,13 @@ class Tensor(Tracer):
 
     @data.setter
     def data(self, value: Any) -> None:
-        value = value if isinstance(value, Tensor) else Tensor(value)
+        value = as_tensor(value, ".data = ...: the value")
         _check_aval(self, value, ".data = ...", ValueError)
         self._value = value._value
 
     def copy_(self, value: Any) -> Tensor:
         """Take over the value of another tensor or array, in place; returns itself."""
-        value = value if isinstance(value, Tensor) else Tensor(value)
-        return self._updated("t.copy_(u)", value)
+        return self._updated("t.copy_(u)", as_tensor(value, "t.copy_(u): u"))
 
     @property
     def array(self) -> Array:
@@ -691,7 +691,12 @@ def immutable(x: Any) -> Any:
     return x.copy()
 
 
-def _owned(x: Any, dtype: Any, caller: str) -> Array:
+def as_tensor(x: Any, what: str) -> Tensor:
+    """A tensor as it is, and one of a copy of anything else, which messages call so."""
+    return x if isinstance(x, Tensor) else attach(_owned(x, None, what), None)
+
+
+def _owned(x: Any, dtype: Any, what: str) -> Array:
     """A copy of what a tensor is made of."""
     if isinstance(x, Tensor):
         x = x._value
@@ -705,15 +710,15 @@ def _owned(x: Any, dtype: Any, caller: str) -> Array:
             "function, and use plain functions of arrays inside"
         )
         raise DerivativeLossError(
-            f"{caller}(x) with x that is or holds {type(held).__name__} "
+            f"{what} is or holds {type(held).__name__} "
             f"{ShapedArray(held.shape, held.dtype)}: {kind}."
         )
     xp = namespace(x)
     array = xp.array(x, dtype=dtype)
     if array.dtype.kind not in "biufc":
         raise LeafTypeError(
-            f"{caller}(x): x is {x!r} of type {type(x).__name__}, which makes an array "
-            f"of dtype {array.dtype} and not of numbers."
+            f"{what} is {x!r} of type {type(x).__name__}, which makes an array of "
+            f"dtype {array.dtype} and not of numbers."
         )
     # a scalar costs NumPy less than an array of no dimension
     return array[()] if xp is np and array.shape == () else array
@@ -773,9 +778,17 @@ for _symbol, _name in {
 }.items():
     _update = _in_place(_symbol, f"__{_name}__")
     setattr(Tensor, f"__i{_name}__", _update)
-    if _name in ("add", "sub", "mul"):
-        setattr(Tensor, f"{_name}_", _update)
-Tensor.div_ = Tensor.__itruediv__  # type: ignore[attr-defined]
+
+
+def _updating(method: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The method of that name of an operator, which refuses what is no operand."""
+    update = getattr(Tensor, method)
+
+    def updated(self: Tensor, other: Any) -> Any:
+        result = update(self, other)
+        return function(self, other) if result is NotImplemented else result
+
+    return updated
 
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -825,9 +838,38 @@ def _along(name: str) -> Callable[..., Any]:
 
 for _name in (
     *("sum", "mean", "prod", "argmax", "argmin", "cumsum", "cumprod"),
-    *("softmax", "log_softmax", "logsumexp", "all", "any", "squeeze"),
+    *("softmax", "log_softmax", "logsumexp", "all", "any", "squeeze", "argsort"),
 ):
     setattr(Tensor, _name, _along(_name))
+
+
+def _not_along(name: str, instead: str) -> Callable[..., Any]:
+    """A method of NumPy's that PyTorch's users expect other results of."""
+    method = getattr(Tensor, name)
+
+    def along(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if "dim" in kwargs or "keepdim" in kwargs:
+            raise TypeError(
+                f"{name}() of a tensor is NumPy's and takes axis= and keepdims=, not "
+                f"dim= and keepdim=: {instead}"
+            )
+        return method(self, *args, **kwargs)
+
+    return along
+
+
+for _name in ("max", "min"):
+    _instead = (
+        f"PyTorch's gives a pair then, with positions. Write t.{_name}(axis=0) for the "
+        f"values, and t.arg{_name}(dim=0) for the positions."
+    )
+    setattr(Tensor, _name, _not_along(_name, _instead))
+for _name in ("std", "var"):
+    _instead = (
+        f"PyTorch's divides by n - 1, and this by n. Write t.{_name}(axis=0, ddof=1), "
+        f"or t.{_name}(axis=0) to divide by n."
+    )
+    setattr(Tensor, _name, _not_along(_name, _instead))
 
 
 def _view(self: Tensor, *shape: Any) -> Any:
@@ -907,9 +949,16 @@ for _name, _function in {
     "sub": fnp.subtract,
     "mul": fnp.multiply,
     "div": fnp.divide,
+    "add_": _updating("__iadd__", fnp.add),
+    "sub_": _updating("__isub__", fnp.subtract),
+    "mul_": _updating("__imul__", fnp.multiply),
+    "div_": _updating("__itruediv__", fnp.divide),
     "zero_": lambda self: self.fill_(0),
     "fill_": lambda self, value: self.copy_(fnp.full_like(self.detach(), value)),
     "dim": lambda self: self.ndim,
     "numel": lambda self: self.size,
 }.items():
+    if getattr(_function, "__module__", None) == __name__:
+        # what Python calls it, where it is given too many arguments or too few
+        _function.__name__ = _function.__qualname__ = _name
     setattr(Tensor, _name, _method(_function))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -48,6 +49,17 @@ def wraps(f: Callable[..., Any], transform: str) -> Decorator:
         return transformed
 
     return decorate
+
+
+def bind_arguments(
+    name: str, signature: inspect.Signature, args: Any, kwargs: Any
+) -> inspect.BoundArguments:
+    """Which parameter each argument is of, or an error that says whose they are."""
+    try:
+        return signature.bind(*args, **kwargs)
+    except TypeError as error:
+        shown = signature.replace(return_annotation=inspect.Signature.empty)
+        raise TypeError(f"{name}: {error}. It is called as {name}{shown}.") from None
 
 
 def is_array(x: Any) -> bool:

@@ -13,7 +13,12 @@ import numpy as np
 from funcad.core import tree
 from funcad.core.errors import CustomRuleError
 from funcad.core.tracing import Array, Primitive
-from funcad.transforms.arguments import check_leaves, wraps, zero_tangent
+from funcad.transforms.arguments import (
+    bind_arguments,
+    check_leaves,
+    wraps,
+    zero_tangent,
+)
 from funcad.transforms.custom_calls import (
     call,
     custom_jvp_call,
@@ -45,12 +50,20 @@ class _Custom:
     __name__: str
 
     def __init__(
-        self, fun: Callable[..., Any], nondiff_argnums: int | Sequence[int] = ()
+        self, fun: Any = None, nondiff_argnums: int | Sequence[int] = ()
     ) -> None:
         transform = type(self).__name__
+        if fun is None:
+            raise TypeError(
+                f"{transform} takes a function and was given none. To decorate one "
+                f"with options, write @functools.partial(funcad.{transform}, "
+                "nondiff_argnums=(0,))."
+            )
         wraps(fun, transform)(self)
         self.fun = fun
         self.nondiff_argnums = _argnums(nondiff_argnums, transform)
+        if self.nondiff_argnums:
+            _check_position(fun, self.nondiff_argnums[-1], transform)
         self._rules: tuple[Callable[..., Any], ...] = ()
         self._options: Any = None
         self._positional = _positional_count(fun)
@@ -109,7 +122,7 @@ class _Custom:
                 f"({', '.join(kwargs)}), and has no signature that says which position "
                 "they have. Pass all arguments by position."
             ) from None
-        bound = signature.bind(*args, **kwargs)
+        bound = bind_arguments(self.__name__, signature, args, kwargs)
         if bound.kwargs:
             raise CustomRuleError(
                 f"{self.__name__} is called with arguments that can only be passed by "
@@ -147,6 +160,19 @@ def _argnums(numbers: Any, transform: str) -> tuple[int, ...]:
                 f"integers from 0 on, and {numbers!r} was given."
             )
     return tuple(sorted({operator.index(n) for n in chosen}))
+
+
+def _check_position(f: Callable[..., Any], n: int, transform: str) -> None:
+    """Refuse the number of an argument that a function cannot be given."""
+    try:
+        inspect.signature(f).bind_partial(*[None] * (n + 1))
+    except ValueError:
+        return  # it has no signature that says so
+    except TypeError as error:
+        raise TypeError(
+            f"nondiff_argnums of {transform} holds {n}, and {getattr(f, '__name__', f)}"
+            f" has no argument of that position: {error}."
+        ) from None
 
 
 def _positional_count(f: Callable[..., Any]) -> int | None:
