@@ -1,5 +1,6 @@
 """``jvp`` and ``linearize``: values, directions, structures, control flow."""
 
+import re
 from collections import OrderedDict, namedtuple
 
 import numpy as np

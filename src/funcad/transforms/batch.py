@@ -138,7 +138,6 @@ def vmap(
     >>> funcad.vmap(lambda v: np.sum(v**2))(rows)
     array([ 5., 50.])
     """
-
     if axis_size is not None:
         _check_size(axis_size)
 

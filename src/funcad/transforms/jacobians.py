@@ -217,7 +217,9 @@ def hvp(
     array([6., 0.])
     """
     form = "hvp(f, (x,), (v,))"
-    return jvp_as(grad_as(f, "hvp", argnums, form=form), primals, tangents, False, "hvp")[1]
+    return jvp_as(
+        grad_as(f, "hvp", argnums, form=form), primals, tangents, False, "hvp"
+    )[1]
 
 
 # ------------------------------------------------------------------------- machinery
@@ -284,7 +286,9 @@ def _with_zeros(
     ]
 
 
-def _by_columns(result: Linearized, leaves: list[Array], name: str) -> list[list[Array]]:
+def _by_columns(
+    result: Linearized, leaves: list[Array], name: str
+) -> list[list[Array]]:
     def pushforward(*tangents: Array) -> list[Array]:
         outs = result.program.evaluate(tangents)
         return [

@@ -109,8 +109,8 @@ def _refuse(primitive: Primitive) -> NoReturn:
         f"{primitive} has no transpose rule, as functions that are not linear have "
         "none, and is applied to what must be linear: to the argument of a function "
         "given to linear_transpose, or to a tangent in a rule, such as that of a "
-        "custom_jvp. Write that function or rule so that it is linear there: of a "
-        "tangent take sums and products with values alone. Give the primitive a "
+        "custom_jvp. Use funcad.vjp for functions that are not linear; in a rule, take "
+        "sums of tangents and products of them with values alone. Give the primitive a "
         "transpose rule if it is one of your own that is linear."
     )
 

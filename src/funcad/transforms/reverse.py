@@ -145,7 +145,6 @@ def value_and_grad(
     >>> float(value), gradient
     (5.0, array([0., 2., 4.]))
     """
-
     options = argnums, has_aux, holomorphic, allow_int
     return value_and_grad_as(f, "value_and_grad", *options)
 

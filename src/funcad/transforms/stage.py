@@ -109,7 +109,7 @@ def _checked_shape(shape: Any) -> tuple[int, ...]:
 
 def _checked_dtype(dtype: Any) -> np.dtype[Any]:
     try:
-        found = None if dtype is None else np.dtype(dtype)
+        found: np.dtype[Any] | None = None if dtype is None else np.dtype(dtype)
     except TypeError:
         found = None
     if found is None or (found.kind not in "fciub" and found != float0):
