@@ -623,7 +623,7 @@ def test_plot_takes_reports_alone():
 
 
 def test_what_is_no_function_is_refused():
-    with pytest.raises(TypeError, match=r"Write profile\(f\)\(x\), not profile\(f"):
+    with pytest.raises(TypeError, match=r"Write profile\(f\)\(x\): give"):
         funcad.profile(loss(W, X))
 
 

@@ -1167,3 +1167,26 @@ def test_a_node_is_registered_with_functions():
         ft.register_pytree_node(Box, None, None)
     with pytest.raises(RegistrationError, match="unflatten_func of Box"):
         ft.register_pytree_node(Box, lambda box: ((), None), None)
+
+
+TREEDEF = ft.structure([0, 0])
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: ft.unflatten([1, 2], TREEDEF), r"Write unflatten\(treedef, leaves\)"),
+        (lambda: ft.unflatten(TREEDEF, None), "unflatten takes the leaves as a list"),
+        (lambda: ft.map([1], np.sin), r"Write map\(f, tree\)"),
+        (lambda: ft.map_with_path([1], np.sin), r"Write map_with_path\(f, tree\)"),
+        (lambda: ft.map(np.sin, [1], is_leaf=3), "is_leaf= takes a function"),
+        (lambda: ft.flatten_with_path([1], 3), "is_leaf= takes a function"),
+        (lambda: ft.transpose([1], [2], [3]), r"Write transpose\(outer_treedef"),
+        (lambda: ft.transpose(TREEDEF, [2], [3]), r"Write transpose\(outer_treedef"),
+        (lambda: ft.check_same_structure([1], [1], "a", "b"), "takes a structure"),
+        (lambda: ft.reduce([1, 2], np.add), r"Write reduce\(function, tree\)"),
+    ],
+)
+def test_arguments_in_the_wrong_order_are_refused_by_name(call, said):
+    with pytest.raises(TypeError, match=said):
+        call()

@@ -109,7 +109,7 @@ def test_variables_know_their_form():
 
 
 def test_the_number_of_arguments_is_checked():
-    with pytest.raises(ValueError, match="argument"):
+    with pytest.raises(ValueError, match="one for each input of the program"):
         by_hand().evaluate([])
 
 
@@ -296,3 +296,10 @@ def test_a_captured_tracer_cannot_be_pickled():
         return x
 
     funcad.grad(f)(3.0)
+
+
+@pytest.mark.parametrize("args", [np.ones(3), None, [], [np.ones(3)] * 2])
+def test_evaluate_takes_a_list_with_an_array_for_each_input(args):
+    program = funcad.make_program(np.sin)(np.ones(3))
+    with pytest.raises(ProgramError, match="evaluate takes a list of arrays, one for"):
+        program.evaluate(args)

@@ -171,7 +171,9 @@ def test_sizes_that_differ_are_listed_with_their_paths():
 
 
 def test_axes_that_do_not_exist_are_refused():
-    with pytest.raises(BatchSizeError, match=r"axis 2 of an array of shape \(3, 4\)"):
+    with pytest.raises(
+        BatchSizeError, match=r"axis 2 of args\[0\], an array of shape \(3, 4\)"
+    ):
         funcad.vmap(lambda x: x, in_axes=2)(X)
     with pytest.raises(BatchSizeError, match="axis -3"):
         funcad.vmap(lambda x: x, in_axes=-3)(X)
@@ -248,3 +250,75 @@ def test_values_that_are_the_same_for_all_examples_are_known():
 
     assert_same(funcad.vmap(f, in_axes=(0, None))(X, -1.0), -X)
     assert tree.leaves(funcad.vmap(lambda x: x if X[0, 0] == 0 else 2 * x)(X))
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: funcad.vmap(np.add)(X, 2.0), r"args\[1\], .*in_axes=\(0, None\)"),
+        (
+            lambda: funcad.vmap(lambda p: p)({"a": {"b": 1.0}}),
+            r"args\[0\]\['a'\]\['b'\]",
+        ),
+        (
+            lambda: funcad.vmap(np.sin)([1.0, 2.0]),
+            r"args\[0\]\[0\].*np\.array\(\.\.\.\)",
+        ),
+        (lambda: funcad.vmap(lambda x, y: x)(X, y=1.0), r"kwargs\['y'\].*by position"),
+        (lambda: funcad.vmap(np.sin)(None), "its arguments hold no arrays"),
+        (lambda: funcad.vmap(lambda: 1.0)(), "its arguments hold no arrays"),
+        (lambda: funcad.vmap(np.sin, in_axes=None)(X), "every entry of in_axes"),
+    ],
+)
+def test_what_cannot_be_mapped_is_named_with_what_to_write(call, said):
+    with pytest.raises(BatchSizeError, match=said):
+        call()
+
+
+@pytest.mark.parametrize("size", [3.0, True, -3, 2.5, "3"])
+def test_the_number_of_examples_must_be_one(size):
+    with pytest.raises(BatchSizeError, match=f"axis_size of vmap .* is {size!r} of"):
+        funcad.vmap(lambda: 1.0, axis_size=size)
+
+
+def test_the_number_of_examples_may_be_of_numpy():
+    assert_same(funcad.vmap(lambda: 1.0, axis_size=np.int64(2))(), np.ones(2))
+
+
+AS_NUMBER = [
+    *(lambda n: np.zeros(n), lambda n: np.full(n, 1.0), lambda n: np.eye(n)),
+    *(lambda n: np.arange(n), lambda n: np.ones(4).reshape(n), lambda n: range(n)),
+    *(lambda n: [1, 2, 3][n], lambda n: np.ones((n, 2)), lambda n: [1, 2] * n),
+    *(lambda n: n * (1, 2), lambda n: np.empty(n), lambda n: [0] * (n > 1)),
+]
+
+
+@pytest.mark.parametrize("f", AS_NUMBER)
+def test_a_number_without_a_value_is_no_length_no_index_and_no_repetition(f):
+    for call in (
+        lambda: funcad.jit(f)(3),
+        lambda: funcad.vmap(f)(np.array([1, 2])),
+        lambda: funcad.vmap(funcad.checkpoint(f))(np.array([1, 2])),
+    ):
+        with pytest.raises(ConcretizationError, match=r"import funcad\.numpy"):
+            call()
+
+
+def test_a_number_that_was_refused_can_still_be_shown():
+    def f(n):
+        for _ in range(2):
+            with pytest.raises(ConcretizationError):
+                np.zeros(n)
+            with pytest.raises(ConcretizationError):
+                range(n)
+            assert repr(n) == "Staged(int64[])"
+        return n
+
+    assert funcad.jit(f)(3) == 3
+
+
+def test_lists_times_whole_numbers_are_repeated_and_times_others_multiplied():
+    repeated = funcad.checkpoint(lambda n: (([1, 2] * n), n * (3,)))(np.int64(2))
+    assert repeated == ([1, 2, 1, 2], (3, 3))
+    assert_same(funcad.jit(lambda x: [1.0, 2.0] * x)(3.0), np.array([3.0, 6.0]))
+    assert_same(funcad.jit(lambda n: [1, 2] * n)(np.array([3, 4])), np.array([3, 8]))

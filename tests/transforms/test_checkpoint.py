@@ -8,10 +8,15 @@ import pytest
 
 import funcad
 import funcad.numpy as fnp
-from differences import assert_close
+from differences import assert_close, assert_same
 from funcad import lax
 from funcad.core.tracing import Primitive, registry
-from funcad.errors import ConcretizationError, ForwardModeError, PolicyError
+from funcad.errors import (
+    ConcretizationError,
+    ForwardModeError,
+    PolicyError,
+    StaticArgumentError,
+)
 
 POLICIES = funcad.checkpoint_policies
 X = np.array([0.5, 1.2])
@@ -655,3 +660,27 @@ def test_forward_mode_over_what_reverse_mode_leaves_constant_needs_a_rule():
     scaled = funcad.checkpoint(lambda x, c: np.sum(sine(c) * x))
     with pytest.raises(ForwardModeError, match=r"funcad\.custom_jvp"):
         funcad.jvp(funcad.grad(scaled), (POINT, POINT), (POINT, POINT))
+
+
+def test_static_arguments_are_passed_as_they_are():
+    steps = np.array([1, 2, 0])
+
+    @funcad.checkpoint(static_argnums=(1, 2), policy=POLICIES.everything_saveable)
+    def f(x, steps, power=2):
+        assert type(steps) is np.ndarray
+        return np.sum(x[steps > 0] ** power)
+
+    x = np.array([1.0, 2.0, 3.0])
+    assert_same(funcad.grad(f)(x, steps), np.array([2.0, 4.0, 0.0]))
+    by_name = funcad.grad(lambda x: f(x, steps=steps, power=3))
+    assert_same(by_name(x), np.array([3.0, 12.0, 0.0]))
+    assert_same(funcad.jit(by_name)(x), np.array([3.0, 12.0, 0.0]))
+    without = funcad.checkpoint(lambda x, m: x[m], static_argnums=())
+    with pytest.raises(ConcretizationError):
+        funcad.jit(lambda x: funcad.vmap(without)(x, x > 0))(x)
+
+
+@pytest.mark.parametrize("numbers", [5, "a", (0, None), -3])
+def test_static_arguments_must_exist(numbers):
+    with pytest.raises(StaticArgumentError, match="checkpoint"):
+        funcad.checkpoint(lambda x, n: x, static_argnums=numbers)

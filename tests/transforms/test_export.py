@@ -457,3 +457,13 @@ def test_a_constant_that_a_module_returns_is_the_callers_own():
     exec(funcad.export(lambda x: (x, np.arange(3.0)), 1.0, name="f"), names)
     names["f"](1.0)[1][:] = 7.0
     np.testing.assert_array_equal(names["f"](1.0)[1], np.arange(3.0))
+
+
+@pytest.mark.parametrize("name", ["np", "1bad name", "class", "", 3, "a.b"])
+def test_the_name_of_the_function_must_be_one(name):
+    with pytest.raises(errors.ArgumentError, match="export: name must be"):
+        funcad.export(np.sin, np.ones(2), name=name)
+
+
+def test_the_name_of_the_function_is_taken_as_it_is():
+    assert "def match(x)" in funcad.export(np.sin, np.ones(2), name="match")

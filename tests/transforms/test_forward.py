@@ -1,5 +1,6 @@
 """``jvp`` and ``linearize``: values, directions, structures, control flow."""
 
+import re
 from collections import OrderedDict, namedtuple
 
 import numpy as np
@@ -190,18 +191,58 @@ def test_programs_of_linearize_can_be_read():
 
 
 def test_the_function_must_be_one():
-    for call in (
-        lambda: funcad.jvp(3.0, (X,), (X,)),
-        lambda: funcad.linearize(None, X),
-        lambda: funcad.vjp(X, X),
-        lambda: funcad.grad(X),
-        lambda: funcad.vmap(X),
-        lambda: funcad.jacfwd(X),
-        lambda: funcad.make_program(X),
-        lambda: funcad.linear_transpose(X, X),
-    ):
-        with pytest.raises(TypeError, match=r"takes a function.*Write \w+\(f\)\(x\)"):
+    for form, call in {
+        "jvp(f, (x,), (t,))": lambda: funcad.jvp(3.0, (X,), (X,)),
+        "linearize(f, x)": lambda: funcad.linearize(None, X),
+        "vjp(f, x)": lambda: funcad.vjp(X, X),
+        "grad(f)(x)": lambda: funcad.grad(X),
+        "value_and_grad(f)(x)": lambda: funcad.value_and_grad(X),
+        "vmap(f)(x)": lambda: funcad.vmap(X),
+        "jacfwd(f)(x)": lambda: funcad.jacfwd(X),
+        "hessian(f)(x)": lambda: funcad.hessian(None),
+        "hvp(f, (x,), (v,))": lambda: funcad.hvp(None, X, X),
+        "make_program(f)(x)": lambda: funcad.make_program(X),
+        "eval_shape(f, x)": lambda: funcad.eval_shape(None, X),
+        "linear_transpose(f, x)": lambda: funcad.linear_transpose(X, X),
+        "hessian_operator(f, x)": lambda: funcad.hessian_operator(X, X),
+        "linear_operator(f, x)": lambda: funcad.linear_operator(X, X),
+        "gauss_newton_operator(model, loss, x)": lambda: funcad.gauss_newton_operator(
+            np.sin, X, X
+        ),
+        "pure_callback(f, ": lambda: funcad.pure_callback(X, X, X),
+        "export(f, x)": lambda: funcad.export(X, X),
+        "value_and_grad_from_state(f)(x)": lambda: (
+            funcad.optim.value_and_grad_from_state(None)
+        ),
+    }.items():
+        name = form.partition("(")[0]
+        wanted = f"^{name} takes a function.*Write {re.escape(form)}"
+        with pytest.raises(TypeError, match=wanted):
             call()
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("hvp", lambda: funcad.hvp(np.sum, X, X)),
+        ("hvp", lambda: funcad.hvp(np.sin, (X,), (X,))),
+        ("hvp", lambda: funcad.hvp(np.sum, (X,), (3.0,))),
+        ("hvp", lambda: funcad.hvp(np.sum, (3,), (np.zeros((), funcad.float0),))),
+        ("hessian", lambda: funcad.hessian(np.sum)(3)),
+        ("hessian", lambda: funcad.hessian(np.sum, 2)(X)),
+        ("hessian", lambda: funcad.hessian(np.argmax)(X)),
+        ("value_and_grad", lambda: funcad.value_and_grad(np.sin)(X)),
+        ("value_and_grad", lambda: funcad.value_and_grad(np.sum)(3)),
+        ("grad", lambda: funcad.grad(np.sum)(3)),
+        ("hessian_operator", lambda: funcad.hessian_operator(np.sin, X)),
+        ("gauss_newton", lambda: funcad.gauss_newton_operator(np.sin, np.sin, X)),
+        ("eval_shape", lambda: funcad.eval_shape(np.sin, "a")),
+        ("export", lambda: funcad.export(np.sin, "a")),
+    ],
+)
+def test_an_error_names_the_transform_that_was_called(name, call):
+    with pytest.raises(TypeError, match=f"^{name}"):
+        call()
 
 
 def test_tangents_of_another_form_are_refused():

@@ -218,3 +218,37 @@ def test_hvp_takes_all_arguments_and_argnums():
         out = funcad.hvp(f, (p, X), tangents, argnums=argnums)
         assert tree.structure(out) == tree.structure(wanted)
         assert_same(out, wanted)
+
+
+def test_the_jacobian_by_an_integer_has_no_values():
+    def f(x, n):
+        return {"a": x["w"] * n, "b": np.sum(x["k"] * x["w"])}
+
+    x = {"w": np.array([1.0, 2.0]), "k": np.array([3, 4])}
+    found = funcad.jacrev(f, argnums=(0, 1), allow_int=True)(x, 2)
+    assert_same(found["a"][0]["w"], 2 * np.eye(2))
+    assert_same(found["b"][0]["w"], np.array([3.0, 4.0]))
+    for zero, shape in (
+        (found["a"][0]["k"], (2, 2)),
+        (found["a"][1], (2,)),
+        (found["b"][0]["k"], (2,)),
+        (found["b"][1], ()),
+    ):
+        assert zero.shape == shape
+        assert zero.dtype == funcad.float0
+    assert funcad.jacrev(np.sin, allow_int=True)(3).dtype == funcad.float0
+    with pytest.raises(InputDtypeError, match="jacrev takes real"):
+        funcad.jacrev(f, argnums=1)(x, 2)
+
+
+def test_the_hessian_of_a_holomorphic_function():
+    z = np.array([1.0 + 2.0j, 3.0 - 1.0j])
+    found = funcad.hessian(lambda z: z[0] ** 3 * z[1], holomorphic=True)(z)
+    expected = np.array([[6 * z[0] * z[1], 3 * z[0] ** 2], [3 * z[0] ** 2, 0.0]])
+    assert_close(found, expected)
+    with pytest.raises(InputDtypeError, match="^hessian takes real"):
+        funcad.hessian(lambda z: z[0] ** 3)(z)
+
+
+def test_the_hessian_is_named_after_the_function():
+    assert funcad.hessian(np.sum).__qualname__ == "hessian(sum)"

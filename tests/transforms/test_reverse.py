@@ -441,3 +441,27 @@ def test_stop_gradient_holds_a_pytree_constant():
     second = funcad.grad(funcad.grad(lambda x: x * funcad.stop_gradient(x) ** 2))(3.0)
     assert_close(second, 0.0)
     assert_same(funcad.vmap(funcad.stop_gradient)(X), X)
+
+
+@pytest.mark.parametrize("argnums", [True, (0, None), "a", None, 0.0])
+@pytest.mark.parametrize(
+    "transform", [funcad.grad, funcad.value_and_grad, funcad.jacrev, funcad.hessian]
+)
+def test_numbers_of_arguments_are_integers(transform, argnums):
+    said = f"argnums of {transform.__name__} must be an integer .*argnums=0 for"
+    with pytest.raises(TypeError, match=said):
+        transform(np.sum, argnums=argnums)
+
+
+def test_a_rule_that_is_not_linear_in_its_tangents_is_named_by_its_line():
+    @funcad.custom_jvp
+    def wave(x):
+        return np.sin(x)
+
+    @wave.defjvp
+    def rule(primals, tangents):
+        return wave(*primals), tangents[0] ** 2
+
+    said = r"(?s)power has no .*a tangent in a rule.*tangents\[0\] \*\* 2"
+    with pytest.raises(MissingRuleError, match=said):
+        funcad.grad(wave)(1.0)

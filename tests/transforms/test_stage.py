@@ -6,7 +6,12 @@ import pytest
 import funcad
 from differences import assert_close, assert_same
 from funcad import tree
-from funcad.core.errors import ConcretizationError, LeafTypeError
+from funcad.core.errors import (
+    ArgumentError,
+    ConcretizationError,
+    InputDtypeError,
+    LeafTypeError,
+)
 
 X = np.array([0.3, -1.2, 2.5])
 
@@ -271,7 +276,9 @@ def test_leaves_that_are_no_arrays_are_named_by_argument_and_path():
 
 
 def test_programs_evaluate_with_the_number_of_inputs_they_have():
-    with pytest.raises(ValueError, match="argument"):
+    with pytest.raises(
+        ValueError, match="one for each input of the program, of which there are 1"
+    ):
         funcad.make_program(np.sin)(X).evaluate([X, X])
 
 
@@ -320,3 +327,20 @@ def test_the_tangent_of_a_number_is_of_its_own_dtype_whatever_it_meets():
     want = funcad.grad(lambda s: np.sum(x * s * s))(2.0)
     assert program.outputs[0].dtype == gradient.dtype == want.dtype
     assert gradient == want
+
+
+@pytest.mark.parametrize("shape", [(-1,), (2.5,), ("a",), np.ones(2), 3, None])
+def test_the_shape_of_a_struct_must_be_one(shape):
+    with pytest.raises(ArgumentError, match="ShapeDtypeStruct: shape must be a tuple"):
+        funcad.ShapeDtypeStruct(shape, float)
+
+
+@pytest.mark.parametrize("dtype", [None, str, object, "nope", "M8[s]"])
+def test_the_dtype_of_a_struct_must_be_that_of_numbers(dtype):
+    with pytest.raises(InputDtypeError, match="ShapeDtypeStruct: dtype must be"):
+        funcad.ShapeDtypeStruct((3,), dtype)
+
+
+def test_a_struct_takes_sequences_of_numpy_integers():
+    struct = funcad.ShapeDtypeStruct(np.array([2, 3]), funcad.float0)
+    assert struct == funcad.ShapeDtypeStruct((2, 3), funcad.float0)

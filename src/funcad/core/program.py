@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -176,8 +176,14 @@ class Program:
         return list({id(v): v for v in arrays}.values())
 
     def evaluate(self, args: Sequence[Array]) -> list[Array | None]:
-        """Run the equations on arrays, or on the tracers of any transform."""
-        env: dict[Var, Any] = dict(zip(self.inputs, args, strict=True))
+        """Run the equations on arrays, or on the tracers of any transform.
+
+        Shapes and dtypes are not looked at: calling the program checks them.
+        """
+        try:
+            env: dict[Var, Any] = dict(zip(self.inputs, args, strict=True))
+        except (TypeError, ValueError) as error:
+            self._refuse(args, error)
         for equation, last in zip(self.equations, _last_uses(self)):
             primitive, inputs, params, outputs, line = equation
             values = [env[v] if type(v) is Var else v for v in inputs]
@@ -193,6 +199,16 @@ class Program:
                 del env[v]
             del values, result
         return [env[v] if type(v) is Var else v for v in self.outputs]
+
+    def _refuse(self, args: Any, error: Exception) -> NoReturn:
+        kind = type(args).__name__
+        several = isinstance(args, (list, tuple))
+        given = f"a {kind} of {len(args)}" if several else f"an object of type {kind}"
+        raise ProgramError(
+            "evaluate takes a list of arrays, one for each input of the program, of "
+            f"which there are {len(self.inputs)}, and was given {given}. Write "
+            "program.evaluate([x, ...]) or program(x, ...)."
+        ) from error
 
     def __call__(self, *args: Array) -> list[Array | None]:
         """Run the program on arguments that are checked first.

@@ -104,6 +104,7 @@ def flatten(tree: Any, is_leaf: IsLeaf = None) -> tuple[list[Any], TreeDef]:
     """
     leaves: list[Any] = []
     if is_leaf is not None:
+        _check_function(is_leaf, "is_leaf=", "is_leaf=lambda x: x is None")
         return leaves, TreeDef(flatten_where(tree, is_leaf, leaves))
     if type(tree) in leaf_types:
         return [tree], _LEAF
@@ -136,7 +137,11 @@ def unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> Any:
     >>> funcad.tree.unflatten(treedef, [10, 20])
     {'b': [10], 'w': 20}
     """
-    return treedef.unflatten(leaves)
+    try:
+        return treedef.unflatten(leaves)
+    except AttributeError:
+        _check_treedef(treedef, "unflatten", "unflatten(treedef, leaves)")
+        raise
 
 
 def map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf = None) -> Any:
@@ -168,6 +173,7 @@ def map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf = None) ->
     >>> funcad.tree.map(lambda x, y: x + y, {"a": 1, "b": (2,)}, {"a": 10, "b": (20,)})
     {'a': 11, 'b': (22,)}
     """
+    _check_function(f, "map", "map(f, tree)")
     leaves, treedef = flatten(tree, is_leaf)
     # A comprehension, because map() and zip() would take a StopIteration out of f for
     # the end of the leaves.
@@ -228,6 +234,7 @@ def reduce(
     >>> funcad.tree.reduce(lambda total, x: total + x, {"a": 1, "b": (2, 3)}, 10)
     16
     """
+    _check_function(function, "reduce", "reduce(function, tree)")
     if initializer is _MISSING:
         return functools.reduce(function, leaves(tree, is_leaf))
     return functools.reduce(function, leaves(tree, is_leaf), initializer)
@@ -278,6 +285,10 @@ def transpose(
     >>> funcad.tree.transpose(outer, funcad.tree.structure((0, 0)), pairs)
     ({'a': 1, 'b': 3}, {'a': 2, 'b': 4})
     """
+    form = "transpose(outer_treedef, inner_treedef, tree)"
+    _check_treedef(outer_treedef, "transpose", form)
+    if inner_treedef is not None:
+        _check_treedef(inner_treedef, "transpose", form)
     if inner_treedef is None:
         subtrees = outer_treedef.flatten_up_to(pytree_to_transpose)
         if not subtrees:
@@ -330,6 +341,8 @@ def flatten_with_path(
     [("['layers'][0]", 1.0), ("['layers'][1]", 2.0)]
     """
     found: list[tuple[Path, Any]] = []
+    if is_leaf is not None:
+        _check_function(is_leaf, "is_leaf=", "is_leaf=lambda x: x is None")
     return found, TreeDef(flatten_with_path_into(tree, is_leaf, (), found))
 
 
@@ -363,6 +376,7 @@ def map_with_path(
     >>> funcad.tree.map_with_path(lambda path, x: funcad.tree.keystr(path), tree)
     {'b': ["['b'][0]"], 'w': "['w']"}
     """
+    _check_function(f, "map_with_path", "map_with_path(f, tree)")
     path_leaves, treedef = flatten_with_path(tree, is_leaf)
     columns = _columns("map_with_path", treedef, rest)
     results = [
@@ -470,6 +484,8 @@ def check_same_structure(
     """
     treedef = got if type(got) is TreeDef else structure(got)
     if treedef != expected:
+        form = "check_same_structure(treedef, tree, what_expected, what_got)"
+        _check_treedef(expected, "check_same_structure", form)
         raise structure_error(
             f"The structure of {what_got} must be that of {what_expected}",
             (expected._node, what_expected),
@@ -515,7 +531,7 @@ class TreeDef:
     def unflatten(self, leaves: Iterable[Any]) -> Any:
         """The pytree of this structure with these leaves; see `unflatten`."""
         if type(leaves) is not list:
-            leaves = list(leaves)
+            leaves = _listed(leaves)
         if len(leaves) != self.num_leaves:
             raise leaf_count_error(self._node, len(leaves))
         return build(self._node, iter(leaves))
@@ -577,6 +593,36 @@ def _from_steps(steps: Sequence[tuple[type, Any, int] | None]) -> TreeDef:
 
 
 _LEAF = TreeDef(None)
+
+
+def _listed(leaves: Any) -> list[Any]:
+    if not isinstance(leaves, Iterable):
+        raise TreeStructureError(
+            "unflatten takes the leaves as a list, and was given "
+            f"{_spoken(leaves)}. Write unflatten(treedef, [leaf, ...])."
+        )
+    return list(leaves)
+
+
+def _check_treedef(treedef: Any, caller: str, form: str) -> None:
+    if type(treedef) is not TreeDef:
+        raise TreeStructureError(
+            f"{caller} takes a structure and was given {_spoken(treedef)}. Write "
+            f"{form} with the structure that funcad.tree.structure(tree) gives."
+        )
+
+
+def _check_function(f: Any, caller: str, form: str) -> None:
+    if not callable(f):
+        raise TypeError(
+            f"{caller} takes a function and was given {_spoken(f)}. Write {form}."
+        )
+
+
+def _spoken(x: Any) -> str:
+    text = repr(x)
+    text = text if len(text) < 60 else text[:57] + "..."
+    return f"{text} of type {type(x).__name__}"
 
 
 def _flatten_up_to(

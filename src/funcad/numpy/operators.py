@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import operator
 import sys
+import threading
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 
 from funcad.backends import namespace
 from funcad.core.errors import (
+    ConcretizationError,
     DerivativeLossError,
     LeafTypeError,
     MutationError,
@@ -40,17 +43,27 @@ def _operand(self: Tracer, other: Any) -> Any:
         return NotImplemented
 
 
-def _binary(primitive: Primitive) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _factor(self: Tracer, other: Any) -> Any:
+    """As `_operand`; a list times a whole number is left to Python, and repeated."""
+    repeats = isinstance(other, (list, tuple)) and not self.shape
+    if repeats and self.dtype.kind in "iub":
+        return NotImplemented
+    return _operand(self, other)
+
+
+def _binary(
+    primitive: Primitive, operand: Callable[[Tracer, Any], Any] = _operand
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
     def forward(self: Tracer, other: Any) -> Any:
         if not isinstance(other, OPERANDS):
-            other = _operand(self, other)
+            other = operand(self, other)
             if other is NotImplemented:
                 return other
         return bind(primitive, (self, other), {})
 
     def reflected(self: Tracer, other: Any) -> Any:
         if not isinstance(other, OPERANDS):
-            other = _operand(self, other)
+            other = operand(self, other)
             if other is NotImplemented:
                 return other
         return bind(primitive, (other, self), {})
@@ -143,8 +156,33 @@ def _concrete(kind: Callable[[Any], Any], what: str) -> Callable[[Tracer], Any]:
     return lambda self: kind(self.concrete(what))
 
 
+_AS_INDEX = "the use as an index, a length or a number of times"
+_refused = threading.local()
+"""The tracer and the call that were last refused an index."""
+
+
 def _index(self: Tracer) -> int:
-    return operator.index(self.concrete("the use as an index"))
+    try:
+        return operator.index(self.concrete(_AS_INDEX))
+    except ConcretizationError:
+        _refused.index = id(self), *_place(sys._getframe(1))
+        raise
+
+
+def _place(frame: types.FrameType) -> tuple[int, int]:
+    return id(frame), frame.f_lasti
+
+
+def _refuse_again(self: Tracer, caller: types.FrameType) -> None:
+    """Raise the error of an index once more where NumPy has put its own in its place.
+
+    ``np.zeros(n)`` takes every TypeError of ``__index__`` for that of an object which
+    is no number, and then asks for its repr, within the same call: the same step of
+    the same frame.
+    """
+    refused, _refused.index = getattr(_refused, "index", None), None
+    if refused == (id(self), *_place(caller)):
+        self.concrete(_AS_INDEX)
 
 
 def _number(what: str) -> Callable[[Tracer], Any]:
@@ -184,6 +222,7 @@ def _tolist(self: Tracer) -> Any:
 
 
 def _repr(self: Tracer) -> str:
+    _refuse_again(self, sys._getframe(1))
     kind = type(self).__name__
     inner = getattr(self, "primal", getattr(self, "value", None))
     text = f"{kind}({ShapedArray(self.shape, self.dtype)}"
@@ -366,7 +405,7 @@ _METHODS["compress"] = lambda self, condition, axis=None, out=None: sorting.comp
     condition, self, axis, out
 )
 for _name, _primitive in BINARY.items():
-    _forward, _reflected = _binary(_primitive)
+    _forward, _reflected = _binary(_primitive, _factor if _name == "mul" else _operand)
     _METHODS |= {f"__{_name}__": _forward, f"__r{_name}__": _reflected}
 for _name, _primitive in COMPARISONS.items():
     _METHODS[f"__{_name}__"] = _binary(_primitive)[0]

@@ -26,7 +26,7 @@ from funcad.optim.vectors import (
     real_vector,
     rounding,
 )
-from funcad.transforms.reverse import value_and_grad
+from funcad.transforms.reverse import value_and_grad, value_and_grad_as
 
 
 class LBFGSState(NamedTuple):
@@ -227,7 +227,7 @@ def value_and_grad_from_state(
     >>> float(value), g
     (2.0, array([2., 2.]))
     """
-    compute = value_and_grad(value_fn)
+    compute = value_and_grad_as(value_fn, "value_and_grad_from_state")
 
     def from_state(
         params: PyTree, *args: Any, state: Any, **kwargs: Any

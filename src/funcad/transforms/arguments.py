@@ -30,12 +30,16 @@ float0 = np.dtype([("float0", np.void, 0)])
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def wraps(f: Callable[..., Any], transform: str) -> Decorator:
-    """Give a transformed function the name and docstring of the function it was."""
+def wraps(f: Callable[..., Any], transform: str, form: str = "") -> Decorator:
+    """Give a transformed function the name and docstring of the function it was.
+
+    ``form`` is how the transform is called, if not as ``transform(f)(x)``.
+    """
     if not callable(f):
         raise TypeError(
-            f"{transform} takes a function and was given {f!r} of type "
-            f"{type(f).__name__}. Write {transform}(f)(x), not {transform}(f(x))."
+            f"{transform} takes a function and was given {_short(f)} of type "
+            f"{type(f).__name__}. Write {form or f'{transform}(f)(x)'}: give it the "
+            "function itself, not its result."
         )
 
     def decorate(transformed: Callable[..., Any]) -> Callable[..., Any]:
@@ -168,10 +172,24 @@ def check_tangents(
     return out
 
 
+def check_argnums(argnums: Any, transform: str) -> None:
+    """Refuse numbers of arguments that are none."""
+    numbers = argnums if isinstance(argnums, (tuple, list)) else [argnums]
+    for n in numbers:
+        if not isinstance(n, (int, np.integer)) or isinstance(n, bool):
+            raise TypeError(
+                f"argnums of {transform} must be an integer or a tuple of integers, "
+                f"not {argnums!r}. They are numbers of positional arguments: write "
+                "argnums=0 for the first, argnums=(0, 1) for the first two."
+            )
+
+
 def select_arguments(
     args: tuple[Any, ...], argnums: int | Sequence[int], transform: str
 ) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
     """The arguments to differentiate, and how to put others in their place.
+
+    ``argnums`` are those that `check_argnums` lets through.
 
     Returns
     -------
@@ -180,18 +198,9 @@ def select_arguments(
     replace : callable
         Gives all positional arguments from new values of the chosen ones.
     """
-    numbers: tuple[Any, ...]
-    if isinstance(argnums, (int, np.integer)):
-        numbers = (argnums,)
-    elif isinstance(argnums, (tuple, list)):
-        numbers = tuple(argnums)
-    else:
-        raise TypeError(
-            f"argnums of {transform} must be an integer or a tuple of integers, not "
-            f"{argnums!r}. They are numbers of positional arguments."
-        )
+    numbers = argnums if isinstance(argnums, (tuple, list)) else (argnums,)
     for n in numbers:
-        if not isinstance(n, (int, np.integer)) or not -len(args) <= n < len(args):
+        if not -len(args) <= n < len(args):
             raise TypeError(
                 f"{transform} was asked for argument {n!r} (argnums={argnums}) and the "
                 f"function was called with {len(args)} positional arguments. Pass what "

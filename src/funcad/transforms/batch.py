@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -138,6 +138,8 @@ def vmap(
     >>> funcad.vmap(lambda v: np.sum(v**2))(rows)
     array([ 5., 50.])
     """
+    if axis_size is not None:
+        _check_size(axis_size)
 
     @wraps(f, "vmap")
     def batched(*args: Any, **kwargs: Any) -> Any:
@@ -150,7 +152,13 @@ def vmap(
         # what is not mapped may be anything
         mapped = [0 if a is None else x for x, a in zip(leaves, axes, strict=True)]
         check_leaves(mapped, treedef, "vmap", name=argument_name)
-        axes = [_canonical(a, x, "in_axes") for a, x in zip(axes, leaves, strict=True)]
+        for i, (a, x) in enumerate(zip(axes, leaves, strict=True)):
+            if a is not None:
+                _check_integer(a, "in_axes")
+                rank = len(shape_of(x))
+                if not -rank <= a < rank:
+                    _refuse_axis(int(a), i, args, kwargs)
+                axes[i] = int(a) % rank
         size = _size(axes, leaves, (args, kwargs), axis_size)
         trace = BatchTrace(size)
         inner = [
@@ -187,17 +195,39 @@ def _check_integer(axis: Any, what: str) -> None:
         )
 
 
-def _canonical(axis: Any, x: Array, what: str) -> int | None:
-    if axis is None:
-        return None
-    _check_integer(axis, what)
-    rank = len(shape_of(x))
-    if not -rank <= axis < rank:
+def _check_size(size: Any) -> None:
+    whole = isinstance(size, (int, np.integer)) and not isinstance(size, bool)
+    if not whole or size < 0:
         raise BatchSizeError(
-            f"{what} of vmap asks for axis {axis} of an array of shape {shape_of(x)}, "
-            f"which has {rank} axes. Write None for an argument that is not mapped."
+            "axis_size of vmap is a number of examples, an integer that is 0 or "
+            f"greater, and is {size!r} of type {type(size).__name__}. Leave it out "
+            "where an argument is mapped."
         )
-    return int(axis) % rank
+
+
+def _refuse_axis(axis: int, i: int, args: Any, kwargs: Any) -> NoReturn:
+    """Say which leaf has no such axis, and how not to map it."""
+    path, x = tree.flatten_with_path((args, kwargs))[0][i]
+    positional = argument_name(path).startswith("args")
+    top = args[path[1].idx] if positional else None
+    if type(top) in (list, tuple) and not shape_of(x):
+        advice = (
+            f"vmap maps over the leaves of a {type(top).__name__}, each for itself: "
+            f"write np.array(...) around one of numbers."
+        )
+    elif not positional:
+        advice = "Keyword arguments are mapped over axis 0: pass it by position."
+    elif len(args) > 1:
+        places = ", ".join(
+            "None" if k == path[1].idx else "0" for k in range(len(args))
+        )
+        advice = f"Write None for an argument that is not mapped: in_axes=({places})."
+    else:
+        advice = "Write None for an argument that is not mapped."
+    raise BatchSizeError(
+        f"in_axes of vmap asks for axis {axis} of {argument_name(path)}, an array of "
+        f"shape {shape_of(x)}, which has {len(shape_of(x))} axes. {advice}"
+    )
 
 
 def _size(
@@ -205,13 +235,17 @@ def _size(
 ) -> int:
     sizes = {shape_of(x)[a] for x, a in zip(leaves, axes, strict=True) if a is not None}
     if axis_size is not None:
-        sizes.add(axis_size)
+        sizes.add(int(axis_size))
     if len(sizes) == 1:
         return sizes.pop()
     if not sizes:
+        why = (
+            "every entry of in_axes is None. Map at least one argument"
+            if leaves
+            else "its arguments hold no arrays. Pass one"
+        )
         raise BatchSizeError(
-            "vmap has nothing to map over: every entry of in_axes is None. Map at "
-            "least one argument, or give axis_size=."
+            f"vmap has nothing to map over: {why}, or give axis_size=."
         )
     paths, _ = tree.flatten_with_path(args)
     rows = [

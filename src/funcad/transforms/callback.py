@@ -89,7 +89,8 @@ def pure_callback(
     >>> f(np.array([3.0, 4.0]))
     array([ 4., 12.])
     """
-    wraps(callback, "pure_callback")
+    form = "pure_callback(f, ShapeDtypeStruct(shape, dtype), x)"
+    wraps(callback, "pure_callback", form)
     if vmap_method not in _METHODS:
         raise ArgumentError(
             f"pure_callback: vmap_method is one of {_METHODS}, not {vmap_method!r}."

@@ -50,6 +50,7 @@ from funcad.transforms.recording import (
     record,
     remember,
 )
+from funcad.transforms.static import StaticArguments, joined
 
 __all__ = ["checkpoint", "checkpoint_name", "remat"]
 
@@ -57,7 +58,9 @@ Policy = Callable[..., bool]
 
 
 def checkpoint(
-    f: Callable[..., Any] | None = None, policy: Policy | None = None
+    f: Callable[..., Any] | None = None,
+    policy: Policy | None = None,
+    static_argnums: int | Sequence[int] = (),
 ) -> Any:
     """Function whose inside is computed again in the backward pass, and not stored.
 
@@ -74,6 +77,9 @@ def checkpoint(
         ``policy(primitive, *avals, **params) -> bool``, whether to store the result of
         an operation inside; see :mod:`funcad.checkpoint_policies`.  By default,
         nothing is stored.
+    static_argnums : int or sequence of int, optional
+        Positional arguments that are passed as they are, arrays too: those by which
+        ``f`` branches where transforms around it leave arguments without a value.
 
     Returns
     -------
@@ -85,6 +91,8 @@ def checkpoint(
     ------
     PolicyError
         If the policy is not callable, or returns something else than a ``bool``.
+    StaticArgumentError
+        If ``static_argnums`` are no integers, or there is no such argument.
 
     Notes
     -----
@@ -104,7 +112,9 @@ def checkpoint(
     if policy is not None:
         _check_policy(policy)
     if f is None:
-        return functools.partial(checkpoint, policy=policy)
+        return functools.partial(
+            checkpoint, policy=policy, static_argnums=static_argnums
+        )
     chooses = None if policy is None else _choice(policy)
 
     shared = Shared()
@@ -113,7 +123,21 @@ def checkpoint(
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
         return _run(f, args, kwargs, chooses, shared)
 
-    return checkpointed
+    if static_argnums == ():
+        return checkpointed
+    chosen = StaticArguments(f, static_argnums, None, "checkpoint")
+
+    @wraps(f, "checkpoint")
+    def with_static(*args: Any, **kwargs: Any) -> Any:
+        static, (rest, named) = chosen.part(args, kwargs)
+
+        def of_rest(*rest: Any, **named: Any) -> Any:
+            full, keywords = joined(static, rest, named)
+            return f(*full, **keywords)
+
+        return _run(of_rest, rest, named, chooses, shared)
+
+    return with_static
 
 
 remat = checkpoint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import keyword
 import os
 import pathlib
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 
 from funcad.compile.module import Parameter, module
 from funcad.compile.naming import identifier, unique
-from funcad.core.errors import ExportError, user_line
+from funcad.core.errors import ArgumentError, ExportError, user_line
 from funcad.transforms.arguments import wraps
 from funcad.transforms.jit import Jitted, jit
 
@@ -69,15 +70,21 @@ def export(
         c = np.sqrt(b)
         return c
     """
-    wraps(f, "export")
+    wraps(f, "export", "export(f, x)")
+    if name is not None and not _is_free(name):
+        raise ArgumentError(
+            "export: name must be a name for the module's function, an identifier that "
+            f"is no keyword and not np, which the module calls NumPy; not {name!r}. "
+            'Write name="step", or leave it out to have it made from that of f.'
+        )
     jitted = f if isinstance(f, Jitted) else jit(f)
-    lowered = jitted.lower(*args, **kwargs)
+    lowered = jitted.lower_as("export", args, kwargs)
     if len(lowered.program.inputs) != lowered.in_tree.num_leaves:
         raise ExportError(
             f"export: {lowered.name} closes over a traced value, which has no place in "
             "a module. Export it outside of the transform, or pass the value."
         )
-    name = identifier(name or _spoken(f))
+    name = unique(identifier(_spoken(f)), ["np"]) if name is None else name
     text = module(
         lowered.optimized,
         _parameters(f, lowered.in_tree, len(args)),
@@ -89,6 +96,12 @@ def export(
     if path is not None:
         pathlib.Path(path).write_text(text, encoding="utf-8")
     return text
+
+
+def _is_free(name: Any) -> bool:
+    """Whether a module may call its function so."""
+    valid = isinstance(name, str) and name.isidentifier()
+    return valid and not keyword.iskeyword(name) and name != "np"
 
 
 def _spoken(f: Any) -> str:

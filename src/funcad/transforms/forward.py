@@ -59,20 +59,27 @@ def jvp(
     >>> float(y), float(dy)
     (9.0, 6.0)
     """
+    wraps(f, "jvp", "jvp(f, (x,), (t,))")
+    return jvp_as(f, primals, tangents, has_aux, "jvp")
+
+
+def jvp_as(
+    f: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool, name: str
+) -> tuple[Any, ...]:
+    """`jvp` for the function of that ``name`` that the user has called."""
     if not isinstance(primals, (tuple, list)) or not isinstance(
         tangents, (tuple, list)
     ):
         raise TypeError(
-            "jvp takes its primals and tangents as tuples, one entry for each argument "
-            f"of the function, and was given a {type(primals).__name__} and a "
-            f"{type(tangents).__name__}. Write jvp(f, (x,), (t,))."
+            f"{name} takes its primals and tangents as tuples, one entry for each "
+            f"argument of the function, and was given a {type(primals).__name__} and a "
+            f"{type(tangents).__name__}. Write {name}(f, (x,), (t,))."
         )
-    wraps(f, "jvp")
     leaves, treedef = tree.flatten(tuple(primals))
-    check_leaves(leaves, treedef, "jvp")
-    given = matching_leaves(treedef, tuple(tangents), "jvp", "tangents")
+    check_leaves(leaves, treedef, name)
+    given = matching_leaves(treedef, tuple(tangents), name, "tangents")
     given = check_tangents(
-        leaves, given, lambda: leaf_names(treedef, leaves), "jvp", "tangent"
+        leaves, given, lambda: leaf_names(treedef, leaves), name, "tangent"
     )
     trace = DualTrace()
     duals = [
@@ -80,9 +87,9 @@ def jvp(
         for x, t in zip(leaves, given, strict=True)
     ]
     try:
-        out, aux = _call(f, tree.unflatten(treedef, duals), {}, has_aux, "jvp")
+        out, aux = _call(f, tree.unflatten(treedef, duals), {}, has_aux, name)
         outs, out_tree = tree.flatten(out)
-        check_leaves(outs, out_tree, "jvp", "output")
+        check_leaves(outs, out_tree, name, "output")
         pairs = [trace.unpack(x) for x in outs]
         aux = unwrapped(aux, trace)
     finally:
@@ -129,7 +136,7 @@ def linearize(
     >>> float(f_jvp(2.0))
     2.0
     """
-    wraps(f, "linearize")
+    wraps(f, "linearize", "linearize(f, x)")
     leaves, treedef = tree.flatten(primals)
     check_leaves(leaves, treedef, "linearize")
     result = record(f, primals, {}, leaves, treedef, has_aux, "linearize")

@@ -9,22 +9,27 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from funcad.backends import namespace
 from funcad.core import tree
 from funcad.core.errors import InputDtypeError, OutputDtypeError
 from funcad.core.tracing import Array, aval_of, dtype_of, shape_of
 from funcad.primitives.shape import reshape, split
 from funcad.transforms.arguments import (
+    check_argnums,
     check_leaves,
+    float0,
+    has_tangent,
     leaf_names,
     select_arguments,
     wraps,
     zero_tangent,
 )
 from funcad.transforms.batch import vmap
-from funcad.transforms.forward import Linearized, jvp, record
+from funcad.transforms.forward import Linearized, jvp_as, record
 from funcad.transforms.linear import transpose
-from funcad.transforms.reverse import grad
+from funcad.transforms.reverse import grad_as
 
 __all__ = ["hessian", "hvp", "jacfwd", "jacobian", "jacrev"]
 
@@ -64,7 +69,7 @@ def jacfwd(
     array([[2., 0.],
            [0., 4.]])
     """
-    return _jacobian(f, argnums, has_aux, holomorphic, "jacfwd", _by_columns)
+    return _jacobian(f, argnums, has_aux, holomorphic, False, "jacfwd", _by_columns)
 
 
 def jacrev(
@@ -72,6 +77,7 @@ def jacrev(
     argnums: int | Sequence[int] = 0,
     has_aux: bool = False,
     holomorphic: bool = False,
+    allow_int: bool = False,
 ) -> Callable[..., Any]:
     """Jacobian by reverse mode: one row for each output, all at once.
 
@@ -87,6 +93,9 @@ def jacrev(
         Whether ``f`` returns ``(out, aux)``; the result is ``(jacobian, aux)`` then.
     holomorphic : bool, optional
         Whether ``f`` is holomorphic, which complex arguments require.
+    allow_int : bool, optional
+        Whether to accept integer arguments, whose Jacobians are zeros of dtype
+        ``funcad.float0``.
 
     Returns
     -------
@@ -100,7 +109,7 @@ def jacrev(
     >>> funcad.jacrev(lambda x: np.sum(x**2))(np.array([1.0, 2.0]))
     array([2., 4.])
     """
-    return _jacobian(f, argnums, has_aux, holomorphic, "jacrev", _by_rows)
+    return _jacobian(f, argnums, has_aux, holomorphic, allow_int, "jacrev", _by_rows)
 
 
 def jacobian(
@@ -134,11 +143,14 @@ def jacobian(
     >>> funcad.jacobian(lambda x: np.array([2.0, 3.0]) * x)(1.0)
     array([2., 3.])
     """
-    return _jacobian(f, argnums, has_aux, holomorphic, "jacobian", _by_size)
+    return _jacobian(f, argnums, has_aux, holomorphic, False, "jacobian", _by_size)
 
 
 def hessian(
-    f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+    f: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
 ) -> Callable[..., Any]:
     """Matrix of second derivatives: ``jacfwd(jacrev(f))``.
 
@@ -150,6 +162,8 @@ def hessian(
         Positional arguments to differentiate with respect to.
     has_aux : bool, optional
         Whether ``f`` returns ``(out, aux)``; the result is ``(hessian, aux)`` then.
+    holomorphic : bool, optional
+        Whether ``f`` is holomorphic, which complex arguments require.
 
     Returns
     -------
@@ -165,7 +179,9 @@ def hessian(
     array([[4., 2.],
            [2., 0.]])
     """
-    return jacfwd(jacrev(f, argnums, has_aux), argnums, has_aux)
+    options = argnums, has_aux, holomorphic, False, "hessian"
+    rows = _jacobian(f, *options, _by_rows)
+    return wraps(f, "hessian")(_jacobian(rows, *options, _by_columns))
 
 
 def hvp(
@@ -200,7 +216,10 @@ def hvp(
     >>> funcad.hvp(lambda x: np.sum(x**3), (x,), (v,))
     array([6., 0.])
     """
-    return jvp(grad(f, argnums), primals, tangents)[1]
+    form = "hvp(f, (x,), (v,))"
+    return jvp_as(
+        grad_as(f, "hvp", argnums, form=form), primals, tangents, False, "hvp"
+    )[1]
 
 
 # ------------------------------------------------------------------------- machinery
@@ -211,17 +230,26 @@ def _jacobian(
     argnums: int | Sequence[int],
     has_aux: bool,
     holomorphic: bool,
+    allow_int: bool,
     name: str,
-    matrices: Callable[[Linearized, list[Array]], list[list[Array]]],
+    matrices: Callable[[Linearized, list[Array], str], list[list[Array]]],
 ) -> Callable[..., Any]:
+    check_argnums(argnums, name)
+
     @wraps(f, name)
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
         chosen, replace = select_arguments(args, argnums, name)
         leaves, treedef = tree.flatten(chosen)
         check_leaves(leaves, treedef, name)
-        _check_dtypes(leaves, treedef, holomorphic, name)
+        _check_dtypes(leaves, treedef, holomorphic, allow_int, name)
+        varied = [x for x in leaves if has_tangent(x)]
         result = record(f, chosen, kwargs, leaves, treedef, has_aux, name, replace)
-        rows = [tree.unflatten(treedef, row) for row in matrices(result, leaves)]
+        blocks = matrices(result, varied, name)
+        if len(varied) < len(leaves):
+            blocks = [
+                _with_zeros(y, leaves, row) for y, row in zip(result.outputs, blocks)
+            ]
+        rows = [tree.unflatten(treedef, row) for row in blocks]
         out = tree.unflatten(result.tree, rows)
         return (out, result.aux) if has_aux else out
 
@@ -229,9 +257,15 @@ def _jacobian(
 
 
 def _check_dtypes(
-    leaves: Sequence[Array], treedef: Any, holomorphic: bool, name: str
+    leaves: Sequence[Array],
+    treedef: Any,
+    holomorphic: bool,
+    allow_int: bool,
+    name: str,
 ) -> None:
     for i, x in enumerate(leaves):
+        if allow_int and not has_tangent(x):
+            continue
         if dtype_of(x).kind != ("c" if holomorphic else "f"):
             raise InputDtypeError(
                 f"{name}{' with holomorphic=True' * holomorphic} takes "
@@ -240,7 +274,21 @@ def _check_dtypes(
             )
 
 
-def _by_columns(result: Linearized, leaves: list[Array]) -> list[list[Array]]:
+def _with_zeros(
+    output: Array, leaves: Sequence[Array], row: Sequence[Array]
+) -> list[Array]:
+    """Blocks for all the leaves, those of integers zeros that have no value."""
+    found = iter(row)
+    shape = shape_of(output)
+    return [
+        next(found) if has_tangent(x) else np.zeros((*shape, *shape_of(x)), float0)
+        for x in leaves
+    ]
+
+
+def _by_columns(
+    result: Linearized, leaves: list[Array], name: str
+) -> list[list[Array]]:
     def pushforward(*tangents: Array) -> list[Array]:
         outs = result.program.evaluate(tangents)
         return [
@@ -253,7 +301,7 @@ def _by_columns(result: Linearized, leaves: list[Array]) -> list[list[Array]]:
     return [_cut(c, leaves, shape_of(p), -1) for c, p in zip(columns, result.outputs)]
 
 
-def _by_rows(result: Linearized, leaves: list[Array]) -> list[list[Array]]:
+def _by_rows(result: Linearized, leaves: list[Array], name: str) -> list[list[Array]]:
     def pullback(*cotangents: Array) -> list[Array]:
         cts = transpose(result.program, cotangents)
         return [
@@ -262,19 +310,19 @@ def _by_rows(result: Linearized, leaves: list[Array]) -> list[list[Array]]:
         ]
 
     outputs = result.outputs
-    _check_outputs(result, leaves)
+    _check_outputs(result, leaves, name)
     basis, size = _basis(outputs)
     rows = vmap(pullback, axis_size=size)(*basis)
     by_input = [_cut(r, outputs, shape_of(x), 0) for r, x in zip(rows, leaves)]
     return [[column[i] for column in by_input] for i in range(len(outputs))]
 
 
-def _by_size(result: Linearized, leaves: list[Array]) -> list[list[Array]]:
+def _by_size(result: Linearized, leaves: list[Array], name: str) -> list[list[Array]]:
     inputs = sum(math.prod(shape_of(x)) for x in leaves)
     outputs = sum(math.prod(shape_of(x)) for x in result.outputs)
     unlike = any(_kind_unlike(x, leaves) for x in result.outputs)
     by = _by_columns if inputs < outputs or unlike else _by_rows
-    return by(result, leaves)
+    return by(result, leaves, name)
 
 
 def _kind_unlike(output: Array, leaves: Sequence[Array]) -> bool:
@@ -282,12 +330,12 @@ def _kind_unlike(output: Array, leaves: Sequence[Array]) -> bool:
     return any(dtype_of(output).kind != dtype_of(x).kind for x in leaves[:1])
 
 
-def _check_outputs(result: Linearized, leaves: Sequence[Array]) -> None:
+def _check_outputs(result: Linearized, leaves: Sequence[Array], name: str) -> None:
     for i, output in enumerate(result.outputs):
         if _kind_unlike(output, leaves):
             wanted = "complex" if dtype_of(leaves[0]).kind == "c" else "real"
             raise OutputDtypeError(
-                f"jacrev of {wanted} inputs takes functions with {wanted} outputs, and "
+                f"{name} of {wanted} inputs takes functions with {wanted} outputs, and "
                 f"{leaf_names(result.tree, result.outputs)[i]} is {aval_of(output)}. "
                 "Use jacfwd, which has a column for each input, or funcad.vjp with "
                 "cotangents of your choice; leave integers out by has_aux=True."

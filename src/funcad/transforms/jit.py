@@ -198,8 +198,14 @@ class Jitted:
         Lowered
             The program, the optimized program, the source, and what they cost.
         """
+        return self.lower_as("jit", args, kwargs)
+
+    def lower_as(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Lowered:
+        """`lower` for the function of that ``name`` that the user has called."""
         static, dynamic = self._static.part(args, kwargs)
-        program, out_tree, captured = self._stage(static, dynamic)
+        program, out_tree, captured = self._stage(static, dynamic, name)
         leaves, in_tree = tree.flatten(dynamic)
         return Lowered(
             own_constants(program),
@@ -288,13 +294,13 @@ class Jitted:
         return entry
 
     def _stage(
-        self, static: Static, dynamic: tuple[Any, ...]
+        self, static: Static, dynamic: tuple[Any, ...], name: str = "jit"
     ) -> tuple[Program, Any, Sequence[Tracer]]:
         def call_with(args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
             full, named = joined(static, args, kwargs)
             return self._f(*full, **named)
 
-        program, out_tree, trace = stage(call_with, dynamic, "jit")
+        program, out_tree, trace = stage(call_with, dynamic, name)
         refuse_kept_tracers(trace, self.__name__)
         program, captured = close(program)
         return program, out_tree, captured

@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
-from funcad.core.errors import BACKWARD, ConcretizationError, user_line
+from funcad.core.errors import (
+    BACKWARD,
+    ConcretizationError,
+    MissingRuleError,
+    user_line,
+)
 from funcad.core.program import Equation, Program, Var, Variable, variable
 from funcad.core.tracing import (
     Array,
@@ -20,7 +25,6 @@ from funcad.core.tracing import (
     Trace,
     Tracer,
     array_type_of,
-    raise_missing,
 )
 
 _new_equation = tuple.__new__
@@ -64,7 +68,7 @@ class LinearTrace(Trace):
         self, primitive: Primitive, args: Sequence[Array], params: Params
     ) -> Any:
         if primitive.transpose is None:
-            raise_missing(primitive, "transpose", "linear_transpose (or grad)")
+            _refuse(primitive)
         inputs = [
             arg.variable if type(arg) is Linear and arg._trace is self else arg
             for arg in args
@@ -98,6 +102,17 @@ class LinearTrace(Trace):
                 for x in outputs
             ],
         )
+
+
+def _refuse(primitive: Primitive) -> NoReturn:
+    raise MissingRuleError(
+        f"{primitive} has no transpose rule, as functions that are not linear have "
+        "none, and is applied to what must be linear: to the argument of a function "
+        "given to linear_transpose, or to a tangent in a rule, such as that of a "
+        "custom_jvp. Use funcad.vjp for functions that are not linear; in a rule, take "
+        "sums of tangents and products of them with values alone. Give the primitive a "
+        "transpose rule if it is one of your own that is linear."
+    )
 
 
 def transpose(

@@ -25,7 +25,7 @@ from funcad.transforms.arguments import check_leaves, leaf_names, wraps, zero_ta
 from funcad.transforms.batch import vmap
 from funcad.transforms.forward import linearize
 from funcad.transforms.linear import transpose
-from funcad.transforms.reverse import grad
+from funcad.transforms.reverse import grad_as
 
 __all__ = ["gauss_newton_operator", "hessian_operator", "linear_operator"]
 
@@ -79,6 +79,7 @@ def linear_operator(f: Callable[..., Any], x: Any, holomorphic: bool = False) ->
     array([100.])
     """
     name = "linear_operator"
+    wraps(f, name, _FORMS[name])
     vector, unravel = _as_vector(x, holomorphic, name)
     map = _linearize(f, vector, unravel, name)
     domain, codomain = dtype_of(vector), dtype_of(map.value)
@@ -164,13 +165,15 @@ def hessian_operator(f: Callable[..., Any], x: Any) -> Any:
     >>> found.x.round(3)
     array([0.41, 0.41, 0.41])
     """
-    vector, unravel = _as_vector(x, False, "hessian_operator")
+    name = "hessian_operator"
+    wraps(f, name, _FORMS[name])
+    vector, unravel = _as_vector(x, False, name)
 
-    @wraps(f, "hessian_operator")
+    @wraps(f, name)
     def of_vector(v: Array) -> Any:
         return f(unravel(v))
 
-    _, push = linearize(grad(of_vector), vector)
+    _, push = linearize(grad_as(of_vector, name), vector)
     return _symmetric(push, vector)
 
 
@@ -217,6 +220,8 @@ def gauss_newton_operator(
            [ 0., 16.]])
     """
     name = "gauss_newton_operator"
+    for f in (model, loss):
+        wraps(f, name, _FORMS[name])
     vector, unravel = _as_vector(x, False, name)
     map = _linearize(model, vector, unravel, name)
     if dtype_of(map.value).kind == "c":
@@ -230,7 +235,7 @@ def gauss_newton_operator(
     def of_result(v: Array) -> Any:
         return loss(map.unravel(v))
 
-    _, curvature = linearize(grad(of_result), map.value)
+    _, curvature = linearize(grad_as(of_result, name), map.value)
     return _symmetric(lambda v: map.pull(curvature(map.push(v))), vector)
 
 
@@ -268,6 +273,11 @@ def _as_vector(
     return ravel_pytree(x)
 
 
+_FORMS = {
+    "linear_operator": "linear_operator(f, x)",
+    "hessian_operator": "hessian_operator(f, x)",
+    "gauss_newton_operator": "gauss_newton_operator(model, loss, x)",
+}
 _SPLIT = "Take real and imaginary parts as two leaves, and close over integers."
 _ADVICE = {
     "linear_operator": "Set holomorphic=True for a holomorphic function of complex "

@@ -12,6 +12,7 @@ from funcad.core import tree
 from funcad.core.errors import InputDtypeError, NonScalarOutputError
 from funcad.core.tracing import PYTHON_SCALARS, Array, aval_of, dtype_of, shape_of
 from funcad.transforms.arguments import (
+    check_argnums,
     check_leaves,
     check_tangents,
     has_tangent,
@@ -62,7 +63,7 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[An
     >>> [float(ct) for ct in f_vjp(np.float64(1.0))]
     [3.0, 2.0]
     """
-    wraps(f, "vjp")
+    wraps(f, "vjp", "vjp(f, x)")
     leaves, treedef = tree.flatten(primals)
     check_leaves(leaves, treedef, "vjp")
     result = record(f, primals, {}, leaves, treedef, has_aux, "vjp")
@@ -144,21 +145,36 @@ def value_and_grad(
     >>> float(value), gradient
     (5.0, array([0., 2., 4.]))
     """
+    options = argnums, has_aux, holomorphic, allow_int
+    return value_and_grad_as(f, "value_and_grad", *options)
 
-    @wraps(f, "value_and_grad")
+
+def value_and_grad_as(
+    f: Callable[..., Any],
+    name: str,
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    form: str = "",
+) -> Callable[..., Any]:
+    """`value_and_grad` for the function of that ``name`` that the user has called."""
+    check_argnums(argnums, name)
+
+    @wraps(f, name, form)
     def with_gradient(*args: Any, **kwargs: Any) -> Any:
-        chosen, replace = select_arguments(args, argnums, "grad")
+        chosen, replace = select_arguments(args, argnums, name)
         leaves, treedef = tree.flatten(chosen)
-        check_leaves(leaves, treedef, "grad")
+        check_leaves(leaves, treedef, name)
         for x in leaves:
             if dtype_of(x).kind != "f":
-                _check_input(leaves, treedef, holomorphic, allow_int)
+                _check_input(leaves, treedef, holomorphic, allow_int, name)
                 break
         else:
             if holomorphic:
-                _check_input(leaves, treedef, holomorphic, allow_int)
-        result = record(f, chosen, kwargs, leaves, treedef, has_aux, "grad", replace)
-        value = _scalar(f, result, holomorphic)
+                _check_input(leaves, treedef, holomorphic, allow_int, name)
+        result = record(f, chosen, kwargs, leaves, treedef, has_aux, name, replace)
+        value = _scalar(f, result, holomorphic, name)
         seed = namespace(value).ones((), dtype_of(value))[()]
         cts = transpose(result.program, [seed], consume=True)
         gradient = tree.unflatten(treedef, _explicit(leaves, cts))
@@ -211,9 +227,23 @@ def grad(
     >>> funcad.grad(lambda x: np.sum(np.tanh(x) ** 2))(np.array([0.0, 1.0]))
     array([0.        , 0.63970001])
     """
-    both = value_and_grad(f, argnums, has_aux, holomorphic, allow_int)
+    return grad_as(f, "grad", argnums, has_aux, holomorphic, allow_int)
 
-    @wraps(f, "grad")
+
+def grad_as(
+    f: Callable[..., Any],
+    name: str,
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    form: str = "",
+) -> Callable[..., Any]:
+    """`grad` for the function of that ``name`` that the user has called."""
+    options = argnums, has_aux, holomorphic, allow_int, form
+    both = value_and_grad_as(f, name, *options)
+
+    @wraps(f, name)
     def gradient_of(*args: Any, **kwargs: Any) -> Any:
         value, gradient = both(*args, **kwargs)
         return (gradient, value[1]) if has_aux else gradient
@@ -222,24 +252,32 @@ def grad(
 
 
 def _check_input(
-    leaves: Sequence[Array], treedef: Any, holomorphic: bool, allow_int: bool
+    leaves: Sequence[Array],
+    treedef: Any,
+    holomorphic: bool,
+    allow_int: bool,
+    name: str,
 ) -> None:
     for i, x in enumerate(leaves):
         kind = dtype_of(x).kind
         if kind == "c" or (kind == "f" and not holomorphic):
             continue
-        name = leaf_names(treedef, leaves)[i]
+        leaf = leaf_names(treedef, leaves)[i]
         if holomorphic:
             raise InputDtypeError(
-                f"grad with holomorphic=True takes complex inputs, and {name} is "
+                f"{name} with holomorphic=True takes complex inputs, and {leaf} is "
                 f"{aval_of(x)}. Pass x.astype(complex), or leave holomorphic=False."
             )
         if not allow_int:
+            zeros = (
+                ", or set allow_int=True for zero gradients there"
+                if name in ("grad", "value_and_grad")
+                else ""
+            )
             raise InputDtypeError(
-                "grad takes derivatives with respect to floats and complex numbers, "
-                f"and {name} is {aval_of(x)}. Pass a float ({_as_float(x)}), choose "
-                "other arguments with argnums=, or set allow_int=True for zero "
-                "gradients there."
+                f"{name} takes derivatives with respect to floats and complex numbers, "
+                f"and {leaf} is {aval_of(x)}. Pass a float ({_as_float(x)}), choose "
+                f"other arguments with argnums={zeros}."
             )
 
 
@@ -250,7 +288,9 @@ def _as_float(x: Any) -> str:
 _LEAF, _NONE = tree.structure(0), tree.structure(None)
 
 
-def _scalar(f: Callable[..., Any], result: Linearized, holomorphic: bool) -> Array:
+def _scalar(
+    f: Callable[..., Any], result: Linearized, holomorphic: bool, transform: str
+) -> Array:
     name = getattr(f, "__name__", type(f).__name__)
     advice = (
         "Reduce it with np.sum or np.mean, or use funcad.jacrev for a vector of "
@@ -258,26 +298,26 @@ def _scalar(f: Callable[..., Any], result: Linearized, holomorphic: bool) -> Arr
     )
     if result.tree == _NONE:
         raise NonScalarOutputError(
-            f"grad takes functions that return a scalar, and {name} returned None. Is "
-            "a return statement missing?"
+            f"{transform} takes functions that return a scalar, and {name} returned "
+            "None. Is a return statement missing?"
         )
     if result.tree != _LEAF:
         raise NonScalarOutputError(
-            f"grad takes functions that return one scalar, and {name} returned "
+            f"{transform} takes functions that return one scalar, and {name} returned "
             f"{result.tree}. {advice}"
         )
     (value,) = result.outputs
     if shape_of(value) != ():
         raise NonScalarOutputError(
-            f"grad takes functions that return a scalar, and {name} returned an array "
-            f"{aval_of(value)}. {advice}"
+            f"{transform} takes functions that return a scalar, and {name} returned an "
+            f"array {aval_of(value)}. {advice}"
         )
     kind = dtype_of(value).kind
     if kind != ("c" if holomorphic else "f"):
         wanted = "complex" if holomorphic else "real floating-point"
         raise NonScalarOutputError(
-            f"grad{' with holomorphic=True' * holomorphic} takes functions that return "
-            f"a {wanted} scalar, and {name} returned {aval_of(value)}. "
+            f"{transform}{' with holomorphic=True' * holomorphic} takes functions that "
+            f"return a {wanted} scalar, and {name} returned {aval_of(value)}. "
             + (
                 "Take np.real(...) or np.abs(...) of it, or set holomorphic=True for "
                 "a holomorphic function."
@@ -322,7 +362,7 @@ def linear_transpose(f: Callable[..., Any], *primals: Any) -> Callable[..., Any]
     >>> float(f_transpose(np.float64(2.0))[0])
     6.0
     """
-    wraps(f, "linear_transpose")
+    wraps(f, "linear_transpose", "linear_transpose(f, x)")
     leaves, treedef = tree.flatten(primals)
     arrays = [0 if isinstance(x, ShapeDtypeStruct) else x for x in leaves]
     check_leaves(arrays, treedef, "linear_transpose")

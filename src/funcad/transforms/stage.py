@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import operator
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,8 +12,10 @@ import numpy as np
 
 from funcad.core import tree
 from funcad.core.errors import (
+    ArgumentError,
     ConcretizationError,
     EscapedTracerError,
+    InputDtypeError,
     StaticArgumentError,
     user_line,
 )
@@ -30,7 +33,7 @@ from funcad.core.tracing import (
     raise_escaped,
     shape_of,
 )
-from funcad.transforms.arguments import argument_name, check_leaves, wraps
+from funcad.transforms.arguments import argument_name, check_leaves, float0, wraps
 from funcad.transforms.static import integers
 
 __all__ = ["ShapeDtypeStruct", "eval_shape", "make_program"]
@@ -46,6 +49,13 @@ class ShapeDtypeStruct:
     dtype : dtype
         The dtype.
 
+    Raises
+    ------
+    ArgumentError
+        If the shape is no sequence of integers that are 0 or greater.
+    InputDtypeError
+        If the dtype is not that of numbers or booleans.
+
     Examples
     --------
     >>> import funcad
@@ -57,8 +67,8 @@ class ShapeDtypeStruct:
     __array_ufunc__ = None
 
     def __init__(self, shape: Sequence[int], dtype: Any) -> None:
-        self.shape = tuple(shape)
-        self.dtype = np.dtype(dtype)
+        self.shape = _checked_shape(shape)
+        self.dtype = _checked_dtype(dtype)
 
     @property
     def ndim(self) -> int:
@@ -81,6 +91,33 @@ class ShapeDtypeStruct:
 
     def __repr__(self) -> str:
         return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype})"
+
+
+def _checked_shape(shape: Any) -> tuple[int, ...]:
+    try:
+        sizes = tuple([operator.index(n) for n in shape])
+    except TypeError:
+        sizes = (-1,)
+    if any(n < 0 for n in sizes):
+        raise ArgumentError(
+            "ShapeDtypeStruct: shape must be a tuple of integers that are 0 or "
+            f"greater, not {shape!r}. Write ShapeDtypeStruct((2, 3), float) for a "
+            "matrix, () for a scalar, x.shape for the shape of an array."
+        )
+    return sizes
+
+
+def _checked_dtype(dtype: Any) -> np.dtype[Any]:
+    try:
+        found: np.dtype[Any] | None = None if dtype is None else np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or (found.kind not in "fciub" and found != float0):
+        raise InputDtypeError(
+            "ShapeDtypeStruct: dtype must be that of numbers or booleans, not "
+            f"{dtype!r}. Write float, np.float32 or the dtype of an array."
+        )
+    return found
 
 
 class Staged(Variable):
@@ -175,14 +212,25 @@ def make_program(
       return (c)
     }
     """
-    static = integers(static_argnums, "make_program")
+    return _program_maker(f, static_argnums, return_shape, "make_program")
 
-    @wraps(f, "make_program")
+
+def _program_maker(
+    f: Callable[..., Any],
+    static_argnums: int | Sequence[int],
+    return_shape: bool,
+    name: str,
+    form: str = "",
+) -> Callable[..., Any]:
+    """`make_program` for the function of that ``name`` that the user has called."""
+    static = integers(static_argnums, name)
+
+    @wraps(f, name, form)
     def staged(*args: Any, **kwargs: Any) -> Any:
         for n in static:
             if not -len(args) <= n < len(args):
                 raise StaticArgumentError(
-                    f"make_program was given static_argnums={static_argnums!r}, and "
+                    f"{name} was given static_argnums={static_argnums!r}, and "
                     f"the function was called with {len(args)} positional arguments. "
                     "Pass what is static by position."
                 )
@@ -193,7 +241,7 @@ def make_program(
             pairs = enumerate(zip(args, dynamic_args, strict=True))
             return f(*[x if i in chosen else traced for i, (x, traced) in pairs], **kw)
 
-        program, out_tree, _ = stage(call, (dynamic, kwargs), "make_program")
+        program, out_tree, _ = stage(call, (dynamic, kwargs), name)
         if not return_shape:
             return program
         return program, tree.unflatten(out_tree, [_struct(v) for v in program.outputs])
@@ -224,7 +272,8 @@ def eval_shape(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     >>> funcad.eval_shape(lambda x: x @ x.T, x)
     ShapeDtypeStruct(shape=(100, 100), dtype=float32)
     """
-    return make_program(f, return_shape=True)(*args, **kwargs)[1]
+    staged = _program_maker(f, (), True, "eval_shape", "eval_shape(f, x)")
+    return staged(*args, **kwargs)[1]
 
 
 def stage(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -120,7 +120,8 @@ def integers(numbers: Any, transform: str) -> list[int]:
 def _strings(names: Any, transform: str) -> list[str]:
     if names is None:
         return []
-    chosen = [names] if isinstance(names, str) else list(names)
+    several = isinstance(names, Iterable) and not isinstance(names, str)
+    chosen = list(names) if several else [names]
     for name in chosen:
         if not isinstance(name, str):
             raise StaticArgumentError(

@@ -158,7 +158,7 @@ def trace(
             f'mode of trace is "forward" or "reverse", not {mode!r}: forward carries '
             "tangents along with the values, reverse carries adjoints back."
         )
-    wraps(f, "trace")
+    wraps(f, "trace", "trace(f, x)")
     return _MODES[mode](_run(f, args), seed)
 
 
