@@ -490,3 +490,27 @@ def test_no_reverse_mode_is_needed_where_the_loop_has_no_derivative():
     counted = lambda x: x * funcad.stop_gradient(newton(x)[1])  # noqa: E731
     assert_close(funcad.grad(lambda x: x * float(newton(2.0)[1]))(2.0), newton(2.0)[1])
     assert fnp.isfinite(funcad.jvp(counted, (2.0,), (1.0,))[1])
+
+
+def test_pythons_booleans_have_an_inverse_in_loops_and_branches():
+    """As NumPy's: of Python's own, ``~False`` is -1."""
+
+    def flipped(x):
+        steps = lax.fori_loop(0, 3, lambda i, c: (~c[0], c[1] * x), (False, x))
+        rows = lax.scan(lambda c, _: (~c, c), False, length=3)
+        count = lax.while_loop(
+            lambda s: s[0] < 3, lambda s: (s[0] + 1, ~s[1]), (0, True)
+        )
+        one = lax.cond(x > 0, lambda b: ~b, lambda b: b, True)
+        other = lax.switch(1, [lambda b: b, lambda b: ~b], False)
+        return steps, rows, count[1], one, other
+
+    for f in (flipped, funcad.jit(flipped)):
+        steps, (last, rows), flag, one, other = f(1.5)
+        assert [bool(v) for v in (steps[0], last, flag, one, other)] == [
+            *(True, True, False, False, True)
+        ]
+        assert {np.asarray(v).dtype.kind for v in (last, rows, flag, one, other)} == {
+            "b"
+        }
+        assert rows.tolist() == [False, True, False] and float(steps[1]) == 1.5**4

@@ -368,3 +368,40 @@ def test_variance_is_a_method_of_staged_arrays_too():
 def test_a_pullback_takes_a_number_of_python():
     _, pullback = funcad.vjp(lambda x: 2.0 * np.sum(x), Y)
     assert_same(pullback(1.0)[0], np.full(3, 2.0))
+
+
+@pytest.mark.parametrize("ufunc", [np.add, np.maximum, np.minimum, np.multiply])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.int8, bool])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_many_segments_are_reduced_as_few_are(ufunc, dtype, axis):
+    rng = np.random.default_rng(0)
+    x = rng.integers(-2, 3, (30, 40)).astype(dtype)
+    n = x.shape[axis]
+    for indices in (
+        rng.integers(0, n, 20),  # also of one entry, and overlapping
+        np.arange(0, n, 3),
+        np.r_[np.arange(12), n - 1],  # one is much longer than the others
+    ):
+        with np.errstate(over="ignore"):
+            want = ufunc.reduceat(x, indices, axis=axis)
+            got = funcad.jit(lambda x, i=indices: ufunc.reduceat(x, i, axis=axis))(x)
+        assert got.dtype == want.dtype
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("ufunc", [np.add, np.maximum, np.minimum])
+def test_segments_have_the_derivatives_of_their_reductions(ufunc):
+    x = np.random.default_rng(0).permutation(60).reshape(2, 30) / 10
+    indices = [0, 4, 2, 9, 10, 11, 12, 15, 20, 22, 29]
+    ends = [4, 5, 9, 10, 11, 12, 15, 20, 22, 29, 30]
+
+    def one_by_one(x):
+        parts = [ufunc.reduce(x[:, i:j], 1) for i, j in zip(indices, ends, strict=True)]
+        return np.sum(np.stack(parts) ** 3)
+
+    def at_once(x):
+        return np.sum(ufunc.reduceat(x, indices, axis=1) ** 3)
+
+    for derivative in (funcad.grad, funcad.hessian):
+        want = derivative(one_by_one)(x)
+        np.testing.assert_allclose(derivative(at_once)(x), want, rtol=1e-12)

@@ -22,6 +22,7 @@ from funcad.lax.carries import (
     joined,
     looks,
     staged,
+    with_inverse,
 )
 from funcad.primitives.shape import convert
 from funcad.transforms.arguments import check_leaves
@@ -81,6 +82,7 @@ def cond(
     check_callable(true_fun, "cond", "true_fun")
     check_callable(false_fun, "cond", "false_fun")
     check_predicate(pred, "cond", "the predicate")
+    operands = tree.map(with_inverse, operands)
     if not isinstance(pred, Tracer):
         return true_fun(*operands) if pred else false_fun(*operands)
     if have_values([pred]):
@@ -139,6 +141,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     for i, f in enumerate(functions):
         check_callable(f, "switch", f"branch {i}")
     _check_index(index)
+    operands = tree.map(with_inverse, operands)
     last = len(functions) - 1
     if have_values([index]):
         value = index.concrete("the index") if isinstance(index, Tracer) else index

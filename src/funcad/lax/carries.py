@@ -52,6 +52,11 @@ def converted(x: Array, kind: Kind) -> Array:
     return convert(x, dtype=kind) if isinstance(x, Tracer) else kind.type(x)
 
 
+def with_inverse(x: Any) -> Any:
+    """A leaf, Python's True and False as NumPy's: of those ``~x`` is the other one."""
+    return np.bool_(x) if type(x) is bool else x
+
+
 class Aval(NamedTuple):
     """Shape and kind of a leaf."""
 
@@ -87,8 +92,8 @@ class Carry:
     def __init__(self, init: Any, name: str, given: str) -> None:
         leaves, self.treedef = tree.flatten(init)
         check_leaves(leaves, self.treedef, name, given)
-        self.leaves: list[Array] = leaves
-        self.avals = [Aval.of(x) for x in leaves]
+        self.leaves: list[Array] = [with_inverse(x) for x in leaves]
+        self.avals = [Aval.of(x) for x in self.leaves]
         self.name = name
 
     def initial(self) -> list[Array]:

@@ -18,7 +18,7 @@ from funcad.numpy.dispatch import METHODS, as_operand, implements, refuse
 from funcad.primitives import elementwise as e
 from funcad.primitives import reduction as p
 from funcad.primitives.elementwise import absolute, divide, real, select, square
-from funcad.primitives.indexing import index
+from funcad.primitives.indexing import gather, index, scatter_sum
 from funcad.primitives.shape import (
     Shape,
     concatenate,
@@ -626,10 +626,17 @@ def _reduceat(name: str, reduce: Callable[..., Any]) -> Callable[..., Any]:
         for i in starts:
             if not 0 <= i < n:
                 raise IndexError(f"index {i} out-of-bounds in {name}.reduceat [0, {n})")
+        ends = [j if j > i else i + 1 for i, j in zip(starts, [*starts[1:], n])]
+        if len(starts) > _FEW and (at_once := _REDUCED_AT_ONCE.get(name)):
+            a = move_axis(a, axis, 0)
+            total = at_once(a, np.array(starts), np.array(ends), dtype)
+            if total is not None:
+                return move_axis(total, 0, axis)
+            a = move_axis(a, 0, axis)
         before = (slice(None),) * axis
         parts = []
-        for i, j in zip(starts, [*starts[1:], n], strict=True):
-            part = index(a, template=(*before, slice(i, j if j > i else i + 1)))
+        for i, j in zip(starts, ends, strict=True):
+            part = index(a, template=(*before, slice(i, j)))
             total = reduce(part, axis, dtype)
             if part.shape[axis] == 1:  # is copied, where hypot.reduce takes its size
                 total = convert(np.squeeze(part, axis), dtype=dtype_of(total))
@@ -637,6 +644,53 @@ def _reduceat(name: str, reduce: Callable[..., Any]) -> Callable[..., Any]:
         return np.stack(parts, axis)
 
     return reduceat
+
+
+_FEW = 8
+"""Up to so many segments are reduced one by one."""
+
+
+def _sums_at_once(a: Array, starts: Any, ends: Any, dtype: Any) -> Array | None:
+    """Sums of segments along the first axis, each entry added to its segment's."""
+    if dtype_of(a).char == "e":
+        return None  # added one by one, halves lose too many digits
+    sizes = ends - starts
+    segments = np.repeat(np.arange(len(sizes)), sizes)
+    entries = np.arange(len(segments)) + np.repeat(ends - np.cumsum(sizes), sizes)
+    kept = np.add.reduce(np.empty(0, dtype_of(a)), dtype=dtype).dtype
+    a = convert(gather(a, entries), dtype=kept)
+    return scatter_sum(a, segments, shape=(len(sizes), *a.shape[1:]))
+
+
+def _extrema_at_once(
+    reduce: Callable[..., Any], least: Callable[[Any], Any]
+) -> Callable[..., Any]:
+    def at_once(a: Array, starts: Any, ends: Any, dtype: Any) -> Array | None:
+        """Extrema of segments as rows, which are filled up to equal lengths."""
+        places = starts[:, None] + np.arange((ends - starts).max())
+        inside = places < ends[:, None]
+        if dtype is not None or dtype_of(a).kind not in "fiu" or inside.mean() < 0.25:
+            return None
+        rows = gather(a, np.where(inside, places, 0))
+        inside = inside.reshape(*inside.shape, *(1,) * (len(rows.shape) - 2))
+        return reduce(select(inside, rows, least(dtype_of(a))), 1)
+
+    return at_once
+
+
+def _least(dtype: Any) -> Any:
+    return dtype.type(-np.inf if dtype.kind == "f" else np.iinfo(dtype).min)
+
+
+def _greatest(dtype: Any) -> Any:
+    return dtype.type(np.inf if dtype.kind == "f" else np.iinfo(dtype).max)
+
+
+_REDUCED_AT_ONCE: dict[str, Callable[..., Any]] = {
+    "add": _sums_at_once,
+    "maximum": _extrema_at_once(max, _least),
+    "minimum": _extrema_at_once(min, _greatest),
+}
 
 
 def _at(name: str) -> Callable[..., Any]:
