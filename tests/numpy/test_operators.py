@@ -404,3 +404,14 @@ def test_array_namespace_is_that_of_funcad():
         return xp.sum(xp.exp(x))
 
     assert_close(funcad.grad(f)(Y), np.exp(Y))
+
+
+def test_the_method_clip_of_a_plain_array_takes_traced_bounds():
+    x = np.array([0.5, 0.8])
+    got = funcad.grad(lambda x: np.sum(np.arange(2.0).clip(0, x) ** 2))(x)
+    np.testing.assert_array_equal(got, [0.0, 1.6])
+    assert funcad.jit(lambda x: np.arange(3.0).clip(x, None))(1.5).tolist() == [
+        1.5,
+        1.5,
+        2,
+    ]

@@ -190,6 +190,10 @@ def clip(
     return a
 
 
+# what the method of a plain array calls, of which a bound is traced
+FUNCTIONS[np._core.umath.clip] = clip  # type: ignore[attr-defined]
+
+
 @implements(np.real)
 def real(val: Array) -> Array:
     return p.real(val) if dtype_of(val).kind == "c" else val
