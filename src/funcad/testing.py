@@ -583,7 +583,7 @@ class _Tolerance(NamedTuple):
     atol: float | None
     rtol: float | None
     eps: float | None
-    caller: str
+    caller: str = ""
 
 
 class _Precision(NamedTuple):

@@ -485,3 +485,17 @@ def test_a_sum_of_outer_products_stays_a_matrix_product():
     x, y = np.ones((5, 2)), np.ones((2, 40))
     lowered = funcad.jit(np.matmul).lower(x, y)
     assert [e.primitive.name for e in lowered.optimized.equations] == ["matmul"]
+
+
+def test_a_sum_of_many_parts_is_one_equation():
+    """However many there are, no equation is kept for the first few of them."""
+
+    def f(x):
+        return sum(x[i] * x[i + 1] for i in range(100))
+
+    x = np.arange(101.0)
+    program = funcad.make_program(funcad.grad(f))(x)
+    equations = apply_algebra(program).equations
+    assembled = [e for e in equations if e.primitive.name == "assemble"]
+    assert [len(e.inputs) for e in assembled] == [200]
+    assert not [e for e in equations if e.primitive.name == "embed"]

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from funcad.compile.constant_folding import computed
+from funcad.compile.dead_code import eliminate_dead_code
 from funcad.compile.substitution import resolved, substituted
 from funcad.compile.visible import visible
 from funcad.core.program import Equation, Program, Var, outputs_of
@@ -31,7 +32,10 @@ def apply_algebra(program: Program) -> Program:
         walk.write(equation)
     if not walk.changed:
         return program
-    return Program(program.inputs, walk.equations, resolved(program.outputs, walk.same))
+    # what has become part of another equation would be in the way of later passes
+    return eliminate_dead_code(
+        Program(program.inputs, walk.equations, resolved(program.outputs, walk.same))
+    )
 
 
 class _Walk:
@@ -52,14 +56,17 @@ class _Walk:
         """Write the simplest form of an equation, and return what its outputs are."""
         equation = substituted(equation, self.same)
         primitive, inputs, params, outputs, line = equation
+        simpler = False
         while primitive.simplify is not None:
             found = primitive.simplify(inputs, params, self.definition)
             if found is None:
                 break
             if type(found) is tuple:
                 primitive, inputs, params = found
-                inputs = [self.term(x, line) for x in inputs]
-                self.changed = True
+                inputs = list(inputs)
+                if tuple in set(map(type, inputs)):
+                    inputs = [self.term(x, line) for x in inputs]
+                self.changed = simpler = True
                 continue
             values = found if primitive.multiple else [found]
             if self.may_be(values, primitive, outputs):
@@ -67,7 +74,7 @@ class _Walk:
                 self.changed = True
                 return values
             break
-        if inputs is not equation.inputs:
+        if simpler:
             equation = Equation(primitive, inputs, params, outputs, line)
         # rules may put together what depends on no input
         known = computed(equation, self.shown)

@@ -478,7 +478,14 @@ def _simpler_sum_of_parts(x: Any, y: Any, definition: Any) -> Any:
     (xs, left), (ys, right) = _parts(x, definition), _parts(y, definition)
     if not xs or not ys or (x.shape, x.dtype) != (y.shape, y.dtype):
         return None
-    if any(dtype_of(part) != x.dtype for part in (*xs, *ys)):
+    # what has been put together before is of one dtype; many parts are not looked at
+    # anew with each one more
+    if any(
+        dtype_of(part) != x.dtype
+        for parts in (xs, ys)
+        if len(parts) == 1
+        for part in parts
+    ):
         return None
     return assemble, [*xs, *ys], {"shape": x.shape, "templates": (*left, *right)}
 
