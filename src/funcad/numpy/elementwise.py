@@ -191,7 +191,7 @@ def clip(
 
 
 # what the method of a plain array calls, of which a bound is traced
-FUNCTIONS[np._core.umath.clip] = clip  # type: ignore[attr-defined]
+METHODS[np._core.umath.clip, "__call__"] = clip  # type: ignore[attr-defined]
 
 
 @implements(np.real)
