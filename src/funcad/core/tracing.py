@@ -212,7 +212,7 @@ class Primitive:
         depend on the operands' same rows alone; else ``None``.
     parts : callable, optional
         ``parts(axes, shapes, params, count)``: how it works on one of ``count`` equal
-        parts of its operands, see :mod:`funcad.primitives.parts`.
+        parts of its operands, see ``funcad/primitives/parts.py``.
     view : str, optional
         When the result is a view of the first operand: "always", where that is
         "contiguous", or where it has the "same dtype"; otherwise it may be one.
