@@ -113,6 +113,12 @@ def format_line(line: tuple[str, int] | None) -> str:
     return f"{filename}:{number}" + (f": {source}" if source else "")
 
 
+def shortened(x: Any) -> str:
+    """The repr of what was given, as much of it as a message has room for."""
+    text = repr(x)
+    return text if len(text) < 60 else text[:57] + "..."
+
+
 class FuncadError(Exception):
     """Base class of funcad's errors; appends the user's own line to the message.
 

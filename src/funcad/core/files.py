@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from funcad.backends import backend_called, backend_of
-from funcad.core.errors import ProgramError, ProgramFileError
+from funcad.core.errors import ProgramError, ProgramFileError, shortened
 from funcad.core.program import Equation, Program, Var
 from funcad.core.tracing import (
     PYTHON_SCALARS,
@@ -233,7 +233,7 @@ class _Writer:
         if hasattr(v, "dtype") and hasattr(v, "shape"):
             return self.array(v)
         raise ProgramError(
-            f"save: {where} is {_short(v)} of type {kind.__name__}, which a file "
+            f"save: {where} is {shortened(v)} of type {kind.__name__}, which a file "
             "cannot hold: files hold numbers, strings, tuples, slices, dtypes, arrays "
             "and programs, and no functions. Use pickle for a file that you alone "
             "read, or funcad.export for one that holds code.",
@@ -266,11 +266,6 @@ def _refuse_dtype(dtype: np.dtype[Any]) -> NoReturn:
         f"save: a file cannot hold values of dtype {dtype}, only booleans, integers, "
         "floats and complex numbers."
     )
-
-
-def _short(v: Any) -> str:
-    text = repr(v)
-    return text if len(text) < 60 else text[:57] + "..."
 
 
 # --------------------------------------------------------------------------- reading
@@ -370,7 +365,7 @@ class _Reader:
         if isinstance(v, list):
             return [self.value(x) for x in v]
         if not isinstance(v, dict) or len(v) != 1:
-            _refuse(f"{_short(v)} stands for no value")
+            _refuse(f"{shortened(v)} stands for no value")
         ((kind, held),) = v.items()
         if kind == "float" and isinstance(held, str) and held in _ENDLESS:
             return _ENDLESS[held]
@@ -406,7 +401,7 @@ class _Reader:
         if kind == "array":
             number, library = _list(held, 2)
             return self.array(_number(number, self.arrays), library)
-        _refuse(f"{_short(v)} stands for no value")
+        _refuse(f"{shortened(v)} stands for no value")
 
     def array(self, number: int, library: Any) -> Any:
         array = self.arrays[number]
@@ -428,20 +423,20 @@ def _fields(described: Any, *names: str) -> dict[str, Any]:
 
 def _list(described: Any, length: int | None = None) -> list[Any]:
     if not isinstance(described, list) or length not in (None, len(described)):
-        _refuse(f"{_short(described)} stands where a list should")
+        _refuse(f"{shortened(described)} stands where a list should")
     return described
 
 
 def _number(n: Any, of: list[Any]) -> int:
     if type(n) is not int or not 0 <= n < len(of):
-        _refuse(f"it refers to number {_short(n)} of {len(of)}")
+        _refuse(f"it refers to number {shortened(n)} of {len(of)}")
     return n
 
 
 def _shape(described: Any) -> tuple[int, ...]:
     shape = tuple(_list(described))
     if not all(type(n) is int and 0 <= n < 2**63 for n in shape) or len(shape) > 64:
-        _refuse(f"{_short(described)} is no shape")
+        _refuse(f"{shortened(described)} is no shape")
     return shape
 
 
@@ -449,7 +444,7 @@ def _dtype(described: Any) -> np.dtype[Any]:
     if described == "float0":
         return _FLOAT0
     if not isinstance(described, str) or not _DTYPE.fullmatch(described):
-        _refuse(f"{_short(described)} is no dtype")
+        _refuse(f"{shortened(described)} is no dtype")
     return np.dtype(described)
 
 

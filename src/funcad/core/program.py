@@ -7,8 +7,9 @@ values are the program's constants (the residuals, in a linear program).
 
 from __future__ import annotations
 
+import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -59,6 +60,17 @@ def variable(shape: tuple[int, ...], dtype: Any) -> Var:
     if isinstance(dtype, type):
         return Var(shape, np.dtype(dtype), dtype)
     return Var(shape, dtype)
+
+
+def mapped(param: Any, f: Callable[[Any], Any]) -> Any:
+    """``f`` of a parameter, or of the entries of tuples in it.
+
+    A tuple none of whose entries becomes another object stays the same one.
+    """
+    if type(param) is not tuple:
+        return f(param)
+    entries = tuple([mapped(x, f) for x in param])
+    return param if all(map(operator.is_, entries, param)) else entries
 
 
 def outputs_of(

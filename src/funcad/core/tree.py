@@ -23,7 +23,7 @@ from funcad.core.containers import (
     register_pytree_node,
     register_pytree_node_class,
 )
-from funcad.core.errors import TreeStructureError
+from funcad.core.errors import TreeStructureError, shortened
 from funcad.core.nodes import (
     IsLeaf,
     Node,
@@ -620,9 +620,7 @@ def _check_function(f: Any, caller: str, form: str) -> None:
 
 
 def _spoken(x: Any) -> str:
-    text = repr(x)
-    text = text if len(text) < 60 else text[:57] + "..."
-    return f"{text} of type {type(x).__name__}"
+    return f"{shortened(x)} of type {type(x).__name__}"
 
 
 def _flatten_up_to(

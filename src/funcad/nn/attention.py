@@ -8,7 +8,7 @@ import numpy as np
 
 from funcad.backends import namespace
 from funcad.core.tracing import Array, dtype_of, shape_of
-from funcad.numpy.checks import check_array, check_boolean, check_number
+from funcad.numpy.checks import broadcasts, check_array, check_boolean, check_number
 from funcad.primitives.nn import softmax
 
 
@@ -133,9 +133,7 @@ def _check_shapes(
 def _check_broadcast(x: Array, scores: tuple[int, ...], what: str) -> None:
     check_array("dot_product_attention", what, x)
     shape = shape_of(x)
-    if len(shape) > len(scores) or any(
-        n not in (1, m) for n, m in zip(shape[::-1], scores[::-1])
-    ):
+    if not broadcasts(shape, scores):
         raise ValueError(
             f"dot_product_attention: the {what} has shape {shape}, which does not "
             f"broadcast to that of the scores (..., N, T, S), {scores}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from funcad.core.tracing import Array, dtype_of, shape_of
-from funcad.numpy.checks import check_array, check_number
+from funcad.numpy.checks import broadcasts, check_array, check_number
 from funcad.numpy.reductions import axes_of
 from funcad.primitives import nn
 
@@ -138,14 +138,12 @@ def aligned(
     """A parameter whose dimensions stand where the axes stand in a shape."""
     check_array(name, what, parameter)
     shape, sizes = shape_of(parameter), tuple(of[a] for a in axes)
-    padded = (1,) * (len(sizes) - len(shape)) + shape
-    if len(padded) > len(sizes) or any(
-        p not in (1, n) for p, n in zip(padded, sizes, strict=True)
-    ):
+    if not broadcasts(shape, sizes):
         raise ValueError(
             f"{name}: its {what} has shape {shape}, and the axes {axes} of x, whose "
             f"shape is {of}, have sizes {sizes}. Give a {what} of shape {sizes}."
         )
+    padded = (1,) * (len(sizes) - len(shape)) + shape
     rank = len(of)
     if axes == tuple(range(rank - len(axes), rank)):
         return parameter

@@ -145,8 +145,7 @@ def _pooling(
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
     """Parameters of the primitive, and how many entries the windows of an axis have."""
     shape = shape_of(x)
-    several = isinstance(window, Sequence)
-    rank = len(window) if several else max(len(shape) - 2, 0)  # type: ignore[arg-type]
+    rank = len(window) if isinstance(window, Sequence) else max(len(shape) - 2, 0)
     sizes = for_each(name, "window", window, rank, 1)
     if not 1 <= len(sizes) <= len(shape):
         raise ValueError(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from funcad.core.errors import ArgumentError, FuncadError, LeafTypeError
+from funcad.core.errors import ArgumentError, FuncadError, LeafTypeError, shortened
 from funcad.core.tracing import Tracer, dtype_of, shape_of
 from funcad.transforms.arguments import is_array
 
@@ -121,5 +121,4 @@ def described(x: Any) -> str:
         return f"an array of shape {shape_of(x)} and dtype {dtype_of(x)}"
     if x is None:
         return "None"
-    text = repr(x)
-    return f"{text if len(text) < 60 else text[:57] + '...'} of type {type(x).__name__}"
+    return f"{shortened(x)} of type {type(x).__name__}"

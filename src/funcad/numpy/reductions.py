@@ -628,11 +628,10 @@ def _reduceat(name: str, reduce: Callable[..., Any]) -> Callable[..., Any]:
                 raise IndexError(f"index {i} out-of-bounds in {name}.reduceat [0, {n})")
         ends = [j if j > i else i + 1 for i, j in zip(starts, [*starts[1:], n])]
         if len(starts) > _FEW and (at_once := _REDUCED_AT_ONCE.get(name)):
-            a = move_axis(a, axis, 0)
-            total = at_once(a, np.array(starts), np.array(ends), dtype)
+            rows = move_axis(a, axis, 0)
+            total = at_once(rows, np.array(starts), np.array(ends), dtype)
             if total is not None:
                 return move_axis(total, 0, axis)
-            a = move_axis(a, 0, axis)
         before = (slice(None),) * axis
         parts = []
         for i, j in zip(starts, ends, strict=True):

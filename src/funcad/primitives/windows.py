@@ -154,13 +154,18 @@ windows = linear(
     parts=_LEADING,
     traffic=untouched,
 )
-windows.definition = """
-def windows(x, window, stride, dilation):
-    rank = len(window)
+_VIEW = """\
     spans = [d * (w - 1) + 1 for w, d in zip(window, dilation)]
-    axes = tuple(range(-rank, 0))
+    axes = tuple(range(-len(window), 0))
     view = np.lib.stride_tricks.sliding_window_view(x, spans, axes)
-    return view[(..., *[slice(None, None, s) for s in (*stride, *dilation)])]
+    view = view[(..., *[slice(None, None, s) for s in (*stride, *dilation)])]
+"""
+"""What definitions have in common: the windows over the last axes of x."""
+
+windows.definition = f"""
+def windows(x, window, stride, dilation):
+{_VIEW}\
+    return view
 """
 
 
@@ -270,14 +275,10 @@ window_sum = linear(
     parts=_LEADING,
     flops=_each_tap(1),
 )
-window_sum.definition = """
+window_sum.definition = f"""
 def window_sum(x, window, stride, dilation, padding):
     x = np.pad(x, [(0, 0)] * (x.ndim - len(window)) + list(padding))
-    rank = len(window)
-    spans = [d * (w - 1) + 1 for w, d in zip(window, dilation)]
-    axes = tuple(range(-rank, 0))
-    view = np.lib.stride_tricks.sliding_window_view(x, spans, axes)
-    view = view[(..., *[slice(None, None, s) for s in (*stride, *dilation)])]
+{_VIEW}\
     return view.sum(axes)
 """
 
@@ -330,17 +331,13 @@ window_max = Primitive(
     flops=_each_tap(1),
     family="windows",
 )
-window_max.definition = """
+window_max.definition = f"""
 def window_max(x, window, stride, dilation, padding):
     kind = x.dtype.kind
     least = -np.inf if kind == "f" else kind in "ui" and np.iinfo(x.dtype).min
     widths = [(0, 0)] * (x.ndim - len(window)) + list(padding)
     x = np.pad(x, widths, constant_values=least)
-    rank = len(window)
-    spans = [d * (w - 1) + 1 for w, d in zip(window, dilation)]
-    axes = tuple(range(-rank, 0))
-    view = np.lib.stride_tricks.sliding_window_view(x, spans, axes)
-    view = view[(..., *[slice(None, None, s) for s in (*stride, *dilation)])]
+{_VIEW}\
     return view.max(axes)
 """
 window_pick = linear(

@@ -24,7 +24,7 @@ import numpy as np
 from funcad.backends import backend_of_type
 from funcad.compile.compiled import compiled
 from funcad.core.errors import USER_FILES
-from funcad.core.program import Equation, Program
+from funcad.core.program import Equation, Program, mapped
 from funcad.core.tracing import (
     PYTHON_SCALARS,
     Array,
@@ -343,7 +343,7 @@ class ProfileTrace(Trace):
         values = [self.unpack(a) for a in args]
         if any(isinstance(v, Tracer) for v in values):
             return None
-        watched = {k: self._watched(v) for k, v in params.items()}
+        watched = {k: mapped(v, self._watched) for k, v in params.items()}
         name = f"{primitive.name} {params.get('name', '')}".strip()
         start = _now()
         if any(watched[k] is not v for k, v in params.items()):
@@ -364,14 +364,12 @@ class ProfileTrace(Trace):
         return traced if primitive.multiple else traced[0]
 
     def _watched(self, value: Any) -> Any:
-        """A parameter with the programs in it replaced by watched ones."""
-        if isinstance(value, Program):
-            if id(value) not in self.watched:
-                self.watched[id(value)] = Watched(value, self)
-            return self.watched[id(value)]
-        if type(value) is tuple and any(isinstance(v, Program) for v in value):
-            return tuple([self._watched(v) for v in value])
-        return value
+        """What a parameter holds, if it is a program a watched one."""
+        if not isinstance(value, Program):
+            return value
+        if id(value) not in self.watched:
+            self.watched[id(value)] = Watched(value, self)
+        return self.watched[id(value)]
 
     def run_compiled(
         self, program: Program, values: Sequence[Array]

@@ -12,7 +12,7 @@ import numpy as np
 
 from funcad.backends import namespace
 from funcad.core import tree
-from funcad.core.errors import LeafTypeError, TangentMismatchError
+from funcad.core.errors import LeafTypeError, TangentMismatchError, shortened
 from funcad.core.tracing import (
     PYTHON_SCALARS,
     Array,
@@ -37,7 +37,7 @@ def wraps(f: Callable[..., Any], transform: str, form: str = "") -> Decorator:
     """
     if not callable(f):
         raise TypeError(
-            f"{transform} takes a function and was given {_short(f)} of type "
+            f"{transform} takes a function and was given {shortened(f)} of type "
             f"{type(f).__name__}. Write {form or f'{transform}(f)(x)'}: give it the "
             "function itself, not its result."
         )
@@ -96,8 +96,8 @@ def check_leaves(
             if isinstance(x, (np.ndarray, np.generic)):
                 kind += f" and dtype {x.dtype}"
             raise LeafTypeError(
-                f"{transform}: {place} is of type {kind} ({_short(x)}), not an array "
-                "or a number. " + _ELSEWHERE.get(what, "")
+                f"{transform}: {place} is of type {kind} ({shortened(x)}), not an "
+                "array or a number. " + _ELSEWHERE.get(what, "")
             )
 
 
@@ -114,11 +114,6 @@ def argument_name(path: Any) -> str:
     (kind, *rest) = path
     name = tree.keystr(tuple(rest))
     return ("args" if tree.keystr((kind,)) == "[0]" else "kwargs") + name
-
-
-def _short(x: Any) -> str:
-    text = repr(x)
-    return text if len(text) < 60 else text[:57] + "..."
 
 
 def has_tangent(x: Any) -> bool:

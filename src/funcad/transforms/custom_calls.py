@@ -30,7 +30,7 @@ from funcad.core.errors import (
     EscapedTracerError,
     ForwardModeError,
 )
-from funcad.core.program import Equation, Program, Var
+from funcad.core.program import Equation, Program, Var, mapped
 from funcad.core.tracing import (
     Array,
     Params,
@@ -453,16 +453,14 @@ def values_in_reverse(program: Program, array_type: type) -> Program:
 
 def _values_in_reverse(program: Program, array_type: type) -> Program:
     def values(x: Any) -> Any:
-        if isinstance(x, Program):
-            return values_in_reverse(x, array_type)
-        return tuple([values(v) for v in x]) if type(x) is tuple else x
+        return values_in_reverse(x, array_type) if isinstance(x, Program) else x
 
     equations = []
     for e in program.equations:
         if e.primitive is custom_vjp_call:
             e = _forward_part(e, array_type)
         else:
-            e = e._replace(params={k: values(v) for k, v in e.params.items()})
+            e = e._replace(params={k: mapped(v, values) for k, v in e.params.items()})
         equations.append(e)
     changed = Program(program.inputs, equations, program.outputs)
     return program if changed == program else changed

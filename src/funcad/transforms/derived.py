@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from funcad.compile.dead_code import eliminate_dead_code
-from funcad.core.program import Equation, Program, Var
+from funcad.core.program import Equation, Program, Var, mapped
 from funcad.core.tracing import PYTHON_SCALARS, Array, Tracer, dtype_of, shape_of
 from funcad.transforms.batch import Batch, BatchTrace
 from funcad.transforms.dual import Dual, DualTrace
@@ -115,10 +115,6 @@ def own_constants(program: Program, copies: dict[int, Any] | None = None) -> Pro
             if id(x) not in known:
                 known[id(x)] = own_constants(x, known)
             return known[id(x)]
-        if kind is tuple:
-            parts = [own(v) for v in x]
-            same = all(a is b for a, b in zip(parts, x))
-            return x if same else tuple(parts)
         if kind is Var or isinstance(x, Tracer) or not is_writeable(x):
             return x
         if id(x) not in known:
@@ -130,7 +126,7 @@ def own_constants(program: Program, copies: dict[int, Any] | None = None) -> Pro
     equations = []
     for e in program.equations:
         inputs = [own(v) for v in e.inputs]
-        params = {k: own(v) for k, v in e.params.items()} if e.params else e.params
+        params = {k: mapped(v, own) for k, v in e.params.items()}
         changed = any(a is not b for a, b in zip(inputs, e.inputs)) or any(
             v is not e.params[k] for k, v in params.items()
         )

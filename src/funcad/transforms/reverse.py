@@ -227,7 +227,8 @@ def grad(
     >>> funcad.grad(lambda x: np.sum(np.tanh(x) ** 2))(np.array([0.0, 1.0]))
     array([0.        , 0.63970001])
     """
-    return grad_as(f, "grad", argnums, has_aux, holomorphic, allow_int)
+    options = {"holomorphic": holomorphic, "allow_int": allow_int}
+    return grad_as(f, "grad", argnums, has_aux, **options)
 
 
 def grad_as(
@@ -235,13 +236,10 @@ def grad_as(
     name: str,
     argnums: int | Sequence[int] = 0,
     has_aux: bool = False,
-    holomorphic: bool = False,
-    allow_int: bool = False,
-    form: str = "",
+    **options: Any,
 ) -> Callable[..., Any]:
     """`grad` for the function of that ``name`` that the user has called."""
-    options = argnums, has_aux, holomorphic, allow_int, form
-    both = value_and_grad_as(f, name, *options)
+    both = value_and_grad_as(f, name, argnums, has_aux, **options)
 
     @wraps(f, name)
     def gradient_of(*args: Any, **kwargs: Any) -> Any:
